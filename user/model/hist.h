@@ -1,0 +1,44 @@
+/* Latency histogram of user space: the slots of bpf/lib/hist.h, stored only where they are populated.
+ * Counts are exact; a quantile is the upper bound of its exponential bucket's geometric middle, at most 4.4 % off. */
+#ifndef WEIR_MODEL_HIST_H
+#define WEIR_MODEL_HIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+
+#include "lib/hist.h"
+
+struct hist {
+	__u64 count;
+	__u64 sum_ns;
+	__u64 max_ns; /* exact, over the life of this struct */
+	__u16 low;    /* first stored slot */
+	__u16 stored; /* stored slots; 0: nothing yet */
+	__u64 *slots; /* owned; slots[i] is the count of slot low + i */
+};
+
+/* The thresholds of bpf/lib/hist.h in nanoseconds, HIST_TABLE entries, unused ones ~0. Computed on the first call;
+ * never freed. T[i] = floor(2^((i+1)/8) * 1e9) for the exponential ones. */
+const __u64 *hist_thresholds(void);
+/* The 14 explicit boundaries in nanoseconds, ascending. */
+const __u64 *hist_explicit(void);
+
+void hist_done(struct hist *h);			 /* frees the slots; @h is empty afterwards */
+int hist_add(struct hist *h, __u64 value_ns);	 /* 0 or -ENOMEM (then nothing has changed) */
+int hist_add_slots(struct hist *h, const __u32 *slots, __u64 sum_ns, __u64 max_ns); /* HIST_SLOTS counts */
+int hist_merge(struct hist *to, const struct hist *from);
+int hist_copy(struct hist *to, const struct hist *from); /* @to is overwritten, must be initialised */
+/* Takes @earlier (a previous copy of the same histogram) away from @h. max_ns stays. */
+void hist_subtract(struct hist *h, const struct hist *earlier);
+__u64 hist_slot_count(const struct hist *h, unsigned slot);
+/* Value at quantile @q (0..1) in nanoseconds by linear interpolation inside the slot, capped by max_ns; 0 when empty. */
+double hist_quantile_ns(const struct hist *h, double q);
+/* Counts per explicit bucket: HIST_EXPLICIT_COUNT + 1 entries, not cumulative. */
+void hist_explicit_counts(const struct hist *h, __u64 *ret_counts);
+/* Base-2 exponential buckets of scale HIST_SCALE: *ret_offset is the index of ret_counts[0]; returns how many entries
+ * are populated (at most HIST_EXP_COUNT + 1, room is the caller's). Values at or below the first boundary go to
+ * *ret_zero; values above the last one are counted in the bucket above it. */
+unsigned hist_exponential(const struct hist *h, __s32 *ret_offset, __u64 *ret_zero, __u64 *ret_counts);
+
+#endif

@@ -1,0 +1,38 @@
+/* A metric is named once, here: aggregation, OTLP, Prometheus, top, hist, man page and README read the descriptor. */
+#ifndef WEIR_MODEL_METRIC_H
+#define WEIR_MODEL_METRIC_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+enum metric_kind {
+	METRIC_HIST,  /* durations: values in nanoseconds inside, exported in seconds */
+	METRIC_SUM,   /* monotonic counter */
+	METRIC_GAUGE, /* last value; exported as non-monotonic sum when .updown */
+};
+
+struct metric {
+	const char *name;   /* OpenTelemetry name, dots */
+	const char *unit;   /* UCUM: "s", "By", "{request}" */
+	const char *text;   /* one sentence for HELP and the manual */
+	enum metric_kind kind;
+	bool updown;	    /* METRIC_GAUGE: an UpDownCounter */
+	double scale;	    /* exported value = internal value * scale; 0 means 1. Histograms: always 1e-9 */
+};
+
+enum attr_type { ATTR_STR, ATTR_INT };
+
+/* Attribute value. @key and @str are interned (model/intern.h): equal strings have equal pointers and live as long as
+ * the program. */
+struct attr {
+	const char *key;
+	enum attr_type type;
+	union {
+		const char *str;
+		__s64 num;
+	};
+};
+
+#define ATTRS_MAX 10
+
+#endif
