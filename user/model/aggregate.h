@@ -1,7 +1,8 @@
 /* Measures in, series out. Key of a series = (metric, cgroup id, attributes). Bounded: at most series_max series per
  * metric in all and series_per_cgroup_max per cgroup; what is beyond is counted in one series of that metric and cgroup
  * (or, past series_max, of cgroup 0) whose only attribute is otel.metric.overflow=true: every measurement is counted once.
- * A series leaves when its cgroup has been gone for a while (aggregate_forget). Adding to a known series allocates nothing. */
+ * A series leaves when its cgroup has been gone for a while (aggregate_forget); should it come back, its start is later
+ * than anything reported of it before. Adding to a known series allocates nothing. */
 #ifndef WEIR_MODEL_AGGREGATE_H
 #define WEIR_MODEL_AGGREGATE_H
 
@@ -30,10 +31,20 @@ void series_add_hist(struct series *s, __u64 value_ns);
 /* HIST_SLOTS counts with their sum and the greatest value among them (0: not known). */
 void series_add_slots(struct series *s, const __u32 *slots, __u64 sum_ns, __u64 max_ns);
 void series_add(struct series *s, __u64 value);	 /* METRIC_SUM */
+void series_total(struct series *s, __u64 total); /* METRIC_SUM counted elsewhere: the sum so far; a smaller one is ignored */
 void series_set(struct series *s, __s64 value);	 /* METRIC_GAUGE */
 
 struct snapshot *aggregate_take(struct aggregate *agg, __u64 time_ns, __u64 time_unix_ns); /* NULL: no memory */
 void aggregate_forget(struct aggregate *agg, __u64 cgroup_id); /* frees its series; handles to them are invalid */
 size_t aggregate_series_count(const struct aggregate *agg);
+
+struct aggregate_use {
+	__u64 series, bytes;
+	__u64 overflowed; /* times aggregate_series() answered with an overflow series */
+	__u64 forgotten;  /* series freed with their cgroup */
+	__u64 lost;	  /* measurements lost for want of memory */
+};
+
+void aggregate_use(const struct aggregate *agg, struct aggregate_use *ret);
 
 #endif
