@@ -17,7 +17,7 @@ int str_to_bytes(const char *text, __u64 max, __u64 *ret_bytes);
 /* "true|yes|on|1", "false|no|off|0". 0 or -EINVAL. */
 int str_to_bool(const char *text, bool *ret);
 
-/* At most 8 characters each, three significant digits; both return @ret, so they can stand in an argument list. */
+/* Three significant digits; all return @ret, so they can stand in an argument list. */
 #define STR_NUMBER_ROOM 16
 const char *str_format_duration(__u64 ns, char ret[STR_NUMBER_ROOM]); /* 0, 831ns, 12.3us, 1.23ms, 45.6s, 2m05s, 3h07m, 4d02h */
 const char *str_format_bytes(__u64 bytes, char ret[STR_NUMBER_ROOM]); /* 0, 512, 1.5K, 12.3M, 1.2G (1024) */
@@ -33,7 +33,7 @@ size_t str_copy(char *ret, size_t room, const char *text);
 /* Hostile bytes into text that is safe to print and to export: valid UTF-8, NUL-terminated. What is not UTF-8 becomes
  * U+FFFD; control characters (C0 with NUL, DEL, C1) become \xNN and characters that turn the direction of text \uNNNN.
  * Cut to @room at a character border. Returns the bytes written without the terminator. @ret may not overlap @in.
- * 6 * @bytes + 1 is always room enough. */
+ * 4 * @bytes + 1 is always room enough. */
 size_t utf8_sanitise(const void *in, size_t bytes, char *ret, size_t room);
 bool utf8_valid(const void *in, size_t bytes);
 /* Takes one character: bytes used (1..4) and *ret_point, or 0 when the bytes are no UTF-8 (then skip one). */
