@@ -2,7 +2,6 @@
  * program, how many instructions it walked; when one is refused, the last lines of the verifier.
  * load --running: the same number for the programs that are loaded now (0 where the kernel does not keep it).
  * The assignments write into .rodata before the load: code that a constant switches off is never verified. */
-#define _GNU_SOURCE
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
@@ -24,18 +23,15 @@
 
 static bool verbose; /* libbpf's own words are shown */
 
-/* Prints what libbpf says; of a verifier's log only the last lines. */
 static int print(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char *text, *at;
-	int bytes;
+	return verbose && level != LIBBPF_DEBUG ? vprintf(format, args) : 0;
+}
 
-	if (!verbose || level == LIBBPF_DEBUG)
-		return 0;
-	bytes = vasprintf(&text, format, args);
-	if (bytes < 0)
-		return 0;
-	at = text + bytes;
+static void print_last_lines(const char *text)
+{
+	const char *at = text + strlen(text);
+
 	for (unsigned lines = 0; at > text; at--) {
 		if (at[-1] == '\n' && lines++ > LINES_SHOWN) {
 			printf("[...]\n");
@@ -43,8 +39,6 @@ static int print(enum libbpf_print_level level, const char *format, va_list args
 		}
 	}
 	fputs(at, stdout);
-	free(text);
-	return bytes;
 }
 
 /* Writes @bytes (hex) into the .rodata variable @name at @offset. */
@@ -188,6 +182,7 @@ static void explain(const char *path, int settings_count, char **settings, const
 		bpf_program__set_log_buf(program, log, LOG_BYTES);
 	}
 	bpf_object__load(object);
+	print_last_lines(log);
 	bpf_object__close(object);
 	free(log);
 }
