@@ -1,0 +1,109 @@
+/* Kernel types for CO-RE: only the types and the fields that weir reads, kept by hand and reviewed like code.
+ *
+ * What user space may know too (__sk_buff, bpf_sock, iphdr, tcphdr, ...) comes from the uapi headers; here stands what
+ * only the kernel knows. Order and completeness of the members do not matter: every access is a relocation that
+ * libbpf resolves against the BTF of the running kernel, so only names and kinds must be right. A field that some
+ * kernel lacks is read behind bpf_core_field_exists(), with the commit that moved it. */
+#ifndef WEIR_VMLINUX_H
+#define WEIR_VMLINUX_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* --- cgroups ----------------------------------------------------------------------------------------------------- */
+
+struct kernfs_node {
+	__u64 id; /* what bpf_skb_cgroup_id() returns for a cgroup, and the inode number of its directory */
+};
+
+struct cgroup_root {
+	int hierarchy_id; /* 0: the v2 hierarchy */
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup; /* since 8486f7a8b1 (5.15); before, a tagged pointer in val */
+	__u64 val;
+};
+
+/* --- sockets ----------------------------------------------------------------------------------------------------- */
+
+
+struct sock_common {
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+	__u32 sk_shutdown;
+	int sk_err;
+	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 srtt_us; /* smoothed round-trip time << 3 */
+	__u32 rcv_nxt;
+	__u32 snd_una;
+	__u32 snd_nxt;
+};
+
+/* --- tasks ------------------------------------------------------------------------------------------------------- */
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct task_struct {
+	int pid;
+	int tgid;
+	struct css_set *cgroups;
+};
+
+/* --- iterators --------------------------------------------------------------------------------------------------- */
+
+struct seq_file {
+	void *private;
+};
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+	__u64 session_id;
+	__u64 seq_num;
+};
+
+struct bpf_map {
+	__u32 id;
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+};
+
+#pragma clang attribute pop
+
+#endif
