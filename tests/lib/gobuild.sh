@@ -3,12 +3,12 @@
 
 # gobuild_done TARGET PROGRAM...: ends the script when all are there.
 gobuild_done() {
-	local target=$1 program
+	local directory=$1 program
 	shift
 	for program; do
-		[ -x "$target/$program" ] || return 0
+		[ -x "$directory/$program" ] || return 0
 	done
-	echo "$target"
+	echo "$directory"
 	exit 0
 }
 
