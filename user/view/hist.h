@@ -14,12 +14,13 @@ struct buf;
 enum hist_by { HIST_BY_CONTAINER, HIST_BY_POD, HIST_BY_NAMESPACE, HIST_BY_ROUTE };
 
 struct hist_group {
-	const char *name; /* interned or static */
-	const struct workload *who; /* of the first series in it; NULL when grouped by route */
+	const char *name; /* interned or static; "-": what has no pod, namespace or route */
+	const struct workload *who; /* by container or pod: of the first series in it; else NULL */
 	struct hist hist;
 };
 
 struct hist_groups {
+	enum hist_by by;
 	size_t groups_count;
 	struct hist_group *groups; /* owned; greatest count first */
 };
@@ -33,7 +34,7 @@ void hist_groups_done(struct hist_groups *groups);
 /* A drawing for each group: name, count, quantiles, and a bar for each populated range. */
 void hist_groups_text(const struct hist_groups *groups, const char *metric, unsigned width, struct buf *out);
 /* One JSON object a line for each group. 0 or -ENOMEM. */
-int hist_groups_json(const struct hist_groups *groups, const char *metric, const char *by, struct buf *out);
+int hist_groups_json(const struct hist_groups *groups, const char *metric, struct buf *out);
 
 /* The drawing of one histogram, without a title: used by top's detail view too. At most @lines bars. */
 void hist_draw(const struct hist *hist, unsigned width, unsigned lines, struct buf *out);
