@@ -127,20 +127,21 @@ struct http_control {
 	__u32 records;	      /* 1: somebody wants every record; labels are not used */
 };
 
-/* Per-CPU counters of the conservation law: seen = delivered(ring) + delivered(table) + filtered + lost(reason). */
+/* Per-CPU counters of the kernel half. The conservation law, of exchanges:
+ * seen = ring + table + filtered + sum(lost). What went into the table is also the sum of its entries' counts. */
 struct http_count {
-	__u64 seen;	/* exchanges that ended */
-	__u64 ring;	/* given to the ring */
-	__u64 table;	/* added to the table, label known */
-	__u64 table_unlabelled; /* added to the table because the ring was full: route lost, the rest exact */
-	__u64 filtered; /* trace filters */
-	__u64 lost[LOSS_MAX]; /* exchanges, or for LOSS_REORDER, _STEPS, _BUSY: times a direction lost its place */
-	__u64 segments;	/* payload segments looked at */
-	__u64 connections; /* connections recognised */
-	__u64 ignored;	/* connections given up as not HTTP/1 */
-	__u64 resyncs;	/* times a direction found its place again */
-	__u64 parked;	/* requests that arrived on a listener and were parked */
-	__u64 adopted;	/* of those, taken over by their connection */
+	__u64 seen;	       /* exchanges that ended */
+	__u64 ring;	       /* given to the ring */
+	__u64 table;	       /* counted in the table under their label */
+	__u64 unlabelled;      /* counted in the table because the ring was full: route lost, the rest exact */
+	__u64 filtered;	       /* trace filters */
+	__u64 lost[LOSS_MAX];  /* exchanges */
+	__u64 gaps[LOSS_MAX];  /* times one direction of a connection lost its place in the stream, by reason */
+	__u64 resyncs;	       /* times it found it again */
+	__u64 connections;     /* recognised as HTTP/1 */
+	__u64 ignored;	       /* connections given up as something else */
+	__u64 parked;	       /* first segments that arrived on a listener */
+	__u64 adopted;	       /* of those, taken over by their connection */
 };
 
 #endif

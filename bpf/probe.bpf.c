@@ -1,0 +1,61 @@
+/* What can the running kernel do? One small program a question; user space loads each by itself and looks whether the
+ * verifier takes it. No version numbers: distributions carry features back. The commits are cited in
+ * user/kernel/features.c. The programs do nothing: probe_cgroup_skb lets every packet pass while its link is tried. */
+#include "lib/prelude.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} probe_ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u64);
+} probe_storage SEC(".maps");
+
+SEC("?cgroup_skb/egress")
+int probe_cgroup_skb(struct __sk_buff *skb)
+{
+	return 1;
+}
+
+SEC("?cgroup_skb/egress")
+int probe_ringbuf(struct __sk_buff *skb)
+{
+	__u64 *record = bpf_ringbuf_reserve(&probe_ring, sizeof(*record), 0);
+
+	if (record)
+		bpf_ringbuf_discard(record, 0);
+	return 1;
+}
+
+SEC("?cgroup_skb/egress")
+int probe_sk_storage(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (sk)
+		bpf_sk_storage_get(&probe_storage, sk, 0, 0);
+	return 1;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(probe_tp_btf, const struct sock *sk, int before, int after)
+{
+	return 0;
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(probe_tp_btf_sk_storage, const struct sock *sk, int before, int after)
+{
+	bpf_sk_storage_get(&probe_storage, (void *)sk, 0, 0);
+	return 0;
+}
+
+SEC("?iter/bpf_sk_storage_map")
+int probe_sk_storage_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return 0;
+}
