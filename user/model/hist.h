@@ -1,5 +1,5 @@
 /* Latency histogram of user space: the slots of bpf/lib/hist.h, stored only where they are populated.
- * Counts are exact; a quantile is the upper bound of its exponential bucket's geometric middle, at most 4.4 % off. */
+ * Counts are exact; a quantile lies in its slot, whose bounds are at most 9.05 % apart (4.4 % around its middle). */
 #ifndef WEIR_MODEL_HIST_H
 #define WEIR_MODEL_HIST_H
 
@@ -29,10 +29,11 @@ int hist_add(struct hist *h, __u64 value_ns);	 /* 0 or -ENOMEM (then nothing has
 int hist_add_slots(struct hist *h, const __u32 *slots, __u64 sum_ns, __u64 max_ns); /* HIST_SLOTS counts */
 int hist_merge(struct hist *to, const struct hist *from);
 int hist_copy(struct hist *to, const struct hist *from); /* @to is overwritten, must be initialised */
-/* Takes @earlier (a previous copy of the same histogram) away from @h. max_ns stays. */
+/* Takes @earlier (a previous copy of the same histogram) away from @h. max_ns stays: it is of the whole life. */
 void hist_subtract(struct hist *h, const struct hist *earlier);
 __u64 hist_slot_count(const struct hist *h, unsigned slot);
-/* Value at quantile @q (0..1) in nanoseconds by linear interpolation inside the slot, capped by max_ns; 0 when empty. */
+/* Value at quantile @q (0..1) in nanoseconds by linear interpolation inside the slot, capped by max_ns (0: not known);
+ * 0 when empty. */
 double hist_quantile_ns(const struct hist *h, double q);
 /* Counts per explicit bucket: HIST_EXPLICIT_COUNT + 1 entries, not cumulative. */
 void hist_explicit_counts(const struct hist *h, __u64 *ret_counts);
