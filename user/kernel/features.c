@@ -1,0 +1,286 @@
+#include "kernel/features.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/why.h"
+#include "kernel/loader.h"
+
+#include "probe.skel.h"
+
+#define BTF_PATH "/sys/kernel/btf/vmlinux"
+
+const struct feature_row feature_rows[FEATURES_COUNT] = {
+	[FEATURE_PRIVILEGE] = {
+		.feature = FEATURE_PRIVILEGE,
+		.name = "privileges",
+		.since = "CAP_BPF and CAP_PERFMON: 2c78ee898d8f (5.8)",
+		.serves = "loading and attaching programs",
+		.remedy = "run as root, or give CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN in the initial user namespace",
+	},
+	[FEATURE_BTF] = {
+		.feature = FEATURE_BTF,
+		.name = "kernel types (BTF)",
+		.since = "341dfcf8d78e (5.4)",
+		.serves = "programs that fit the running kernel",
+		.remedy = "a kernel built with CONFIG_DEBUG_INFO_BTF=y, and /sys mounted",
+	},
+	[FEATURE_CGROUP2] = {
+		.feature = FEATURE_CGROUP2,
+		.name = "cgroup v2",
+		.since = "67e9c74b8a87 (4.5)",
+		.serves = "telling containers apart",
+		.remedy = "mount it (mount -t cgroup2 none /sys/fs/cgroup/unified), or share /sys/fs/cgroup with this container",
+	},
+	[FEATURE_RINGBUF] = {
+		.feature = FEATURE_RINGBUF,
+		.name = "ring buffer",
+		.since = "457f44363a88 (5.8)",
+		.serves = "records of single events",
+		.remedy = "a kernel from 5.10 on",
+	},
+	[FEATURE_CGROUP_SKB] = {
+		.feature = FEATURE_CGROUP_SKB,
+		.name = "packet programs on cgroups",
+		.since = "af6eea57437a (5.7)",
+		.serves = "seeing what sockets send and receive",
+		.remedy = "a kernel with CONFIG_CGROUP_BPF=y; no other program may hold the cgroup root for itself alone (bpftool cgroup tree)",
+	},
+	[FEATURE_SK_STORAGE] = {
+		.feature = FEATURE_SK_STORAGE,
+		.name = "socket storage",
+		.since = "6ac99e8f23d4 (5.2)",
+		.serves = "the state of each connection",
+		.remedy = "a kernel from 5.10 on",
+	},
+	[FEATURE_TP_BTF] = {
+		.feature = FEATURE_TP_BTF,
+		.name = "typed tracepoints",
+		.since = "f1b9509c2fb0 (5.5)",
+		.serves = "connections that end without a packet, and cgroups as they are made",
+		.remedy = "CAP_PERFMON, and a kernel whose lockdown is not 'confidentiality'",
+	},
+	[FEATURE_TP_BTF_SK_STORAGE] = {
+		.feature = FEATURE_TP_BTF_SK_STORAGE,
+		.name = "socket storage in tracepoints",
+		.since = "8e4597c627fb (5.11)",
+		.serves = "nothing: without it a table by socket cookie does the same",
+		.remedy = "none is needed",
+	},
+	[FEATURE_SK_STORAGE_ITER] = {
+		.feature = FEATURE_SK_STORAGE_ITER,
+		.name = "listing of socket storage",
+		.since = "5ce6e77c7edf (5.9)",
+		.serves = "the number of requests in flight",
+		.remedy = "a kernel from 5.10 on",
+	},
+};
+
+/* Which program asks, and which maps it needs; a kernel that lacks a kind of map refuses the whole object. */
+static const struct probe {
+	enum feature feature;
+	const char *program;
+	bool ring, storage;
+} probes[] = {
+	{ .feature = FEATURE_RINGBUF, .program = "probe_ringbuf", .ring = true },
+	{ .feature = FEATURE_CGROUP_SKB, .program = "probe_cgroup_skb" },
+	{ .feature = FEATURE_SK_STORAGE, .program = "probe_sk_storage", .storage = true },
+	{ .feature = FEATURE_TP_BTF, .program = "probe_tp_btf" },
+	{ .feature = FEATURE_TP_BTF_SK_STORAGE, .program = "probe_tp_btf_sk_storage", .storage = true },
+	{ .feature = FEATURE_SK_STORAGE_ITER, .program = "probe_sk_storage_iter" },
+};
+#define PROBES_COUNT (sizeof(probes) / sizeof(probes[0]))
+
+static void feature_set(struct features *f, enum feature feature)
+{
+	f->have |= 1u << feature;
+	f->reasons[feature][0] = '\0';
+}
+
+__attribute__((format(printf, 3, 4))) static void feature_lack(struct features *f, enum feature feature,
+							       const char *format, ...)
+{
+	va_list args;
+
+	f->have &= ~(1u << feature);
+	va_start(args, format);
+	vsnprintf(f->reasons[feature], sizeof(f->reasons[feature]), format, args);
+	va_end(args);
+}
+
+/* Opens the probe object with the programs of @mask (bits by place in probes[]) and loads it. */
+static int probe_load(unsigned mask, struct probe_bpf **ret_skel, struct why *why)
+{
+	struct probe_bpf *skel = probe_bpf__open();
+	bool ring = false, storage = false;
+	int err;
+
+	if (!skel)
+		return why_set(why, -errno, "cannot open the probe object: %s", strerror(errno));
+	for (size_t i = 0; i < PROBES_COUNT; i++) {
+		bool load = mask & 1u << i;
+
+		err = loader_choose(skel->obj, probes[i].program, load, why);
+		if (err)
+			goto out_close;
+		ring |= load && probes[i].ring;
+		storage |= load && probes[i].storage;
+	}
+	bpf_map__set_autocreate(skel->maps.probe_ring, ring);
+	bpf_map__set_autocreate(skel->maps.probe_storage, storage);
+	err = loader_load(skel->skeleton, why);
+	if (err)
+		goto out_close;
+	*ret_skel = skel;
+	return 0;
+
+out_close:
+	probe_bpf__destroy(skel);
+	return err;
+}
+
+static void probe_privilege(struct features *f)
+{
+	static const struct {
+		int cap;
+		const char *name;
+	} needed[] = {
+		{ CAP_BPF, "CAP_BPF" },
+		{ CAP_PERFMON, "CAP_PERFMON" },
+		{ CAP_NET_ADMIN, "CAP_NET_ADMIN" },
+	};
+	char missing[64] = "";
+	size_t used = 0;
+
+	if (capng_get_caps_process()) {
+		feature_lack(f, FEATURE_PRIVILEGE, "the capabilities of this process cannot be read");
+		return;
+	}
+	feature_set(f, FEATURE_PRIVILEGE);
+	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+		return;
+	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (!capng_have_capability(CAPNG_EFFECTIVE, needed[i].cap))
+			used += snprintf(missing + used, sizeof(missing) - used, "%s%s", used ? ", " : "",
+					 needed[i].name);
+	if (used)
+		feature_lack(f, FEATURE_PRIVILEGE, "without %s", missing);
+}
+
+static void probe_btf(struct features *f)
+{
+	int fd = open(BTF_PATH, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		feature_lack(f, FEATURE_BTF, "cannot read %s: %s", BTF_PATH, strerror(errno));
+		return;
+	}
+	close(fd);
+	feature_set(f, FEATURE_BTF);
+}
+
+static void probe_cgroup2(struct features *f, const char *mount)
+{
+	size_t length = mount ? strlen(mount) : 0;
+
+	if (!mount) {
+		feature_lack(f, FEATURE_CGROUP2, "no cgroup v2 hierarchy is mounted");
+	} else if (length >= sizeof(f->cgroup_mount)) {
+		feature_lack(f, FEATURE_CGROUP2, "the path of its mount is too long");
+	} else {
+		memcpy(f->cgroup_mount, mount, length + 1);
+		feature_set(f, FEATURE_CGROUP2);
+	}
+}
+
+/* That it loads is not all: the root may be held by a program that allows no others beside it. */
+static void probe_attach(struct features *f, struct probe_bpf *skel)
+{
+	struct bpf_link *link = NULL;
+	struct why why = { "" };
+	int fd, err;
+
+	if (!features_have(f, FEAT(CGROUP2)))
+		return;
+	fd = open(f->cgroup_mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		feature_lack(f, FEATURE_CGROUP_SKB, "cannot open '%s': %s", f->cgroup_mount, strerror(errno));
+		return;
+	}
+	err = loader_attach_cgroup(skel->progs.probe_cgroup_skb, fd, &link, &why);
+	close(fd);
+	if (err)
+		feature_lack(f, FEATURE_CGROUP_SKB, "%.150s", why.text);
+	bpf_link__destroy(link);
+}
+
+static void probe_programs(struct features *f)
+{
+	struct probe_bpf *skel;
+	struct why why;
+
+	/* Most kernels have them all: one load instead of six, each of which reads the kernel's types. */
+	if (!probe_load((1u << PROBES_COUNT) - 1, &skel, NULL)) {
+		for (size_t i = 0; i < PROBES_COUNT; i++)
+			feature_set(f, probes[i].feature);
+		probe_attach(f, skel);
+		probe_bpf__destroy(skel);
+		return;
+	}
+	for (size_t i = 0; i < PROBES_COUNT; i++) {
+		if (probe_load(1u << i, &skel, &why)) {
+			feature_lack(f, probes[i].feature, "%.150s", why.text);
+			continue;
+		}
+		feature_set(f, probes[i].feature);
+		if (probes[i].feature == FEATURE_CGROUP_SKB)
+			probe_attach(f, skel);
+		probe_bpf__destroy(skel);
+	}
+}
+
+/* CAP_SYS_RESOURCE may be missing: then what is allowed has to do, and since 5.11 it does not matter. */
+static void lift_memlock(void)
+{
+	struct rlimit limit = { .rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY };
+
+	if (!setrlimit(RLIMIT_MEMLOCK, &limit) || getrlimit(RLIMIT_MEMLOCK, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+void features_probe(struct features *ret, const char *cgroup_mount)
+{
+	*ret = (struct features){ .cpus = libbpf_num_possible_cpus() };
+	if (ret->cpus < 1)
+		ret->cpus = 1;
+	loader_init();
+	lift_memlock();
+	probe_privilege(ret);
+	probe_btf(ret);
+	probe_cgroup2(ret, cgroup_mount);
+	if (features_have(ret, FEAT(PRIVILEGE) | FEAT(BTF))) {
+		probe_programs(ret);
+		return;
+	}
+	for (size_t i = 0; i < PROBES_COUNT; i++)
+		feature_lack(ret, probes[i].feature, "cannot be tried without %s",
+			     feature_rows[ret->have & FEAT(PRIVILEGE) ? FEATURE_BTF : FEATURE_PRIVILEGE].name);
+}
+
+int features_check(const struct features *f, unsigned needs, struct why *why)
+{
+	for (int i = 0; i < FEATURES_COUNT; i++)
+		if (needs & ~f->have & 1u << i)
+			return why_set(why, -ENOTSUP, "no %s: %s; remedy: %s", feature_rows[i].name,
+				       f->reasons[i][0] ? f->reasons[i] : "not available", feature_rows[i].remedy);
+	return 0;
+}
