@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
 import lab as lab_module  # noqa: E402
+import servers  # noqa: E402
 import weir as weir_module  # noqa: E402
 from observer import Observer  # noqa: E402
 
@@ -22,6 +23,8 @@ from observer import Observer  # noqa: E402
 def missing():
     if os.geteuid():
         return "end-to-end tests need root"
+    if servers.missing_tool():
+        return "%s is not installed (make deps)" % servers.missing_tool()
     if not os.access(weir_module.BINARY, os.X_OK):
         return "%s is not built" % weir_module.BINARY
     return None

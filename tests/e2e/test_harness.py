@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from lab import Lab, cgroup2_mount, cgroup_of, wait_until
+import oci
+import servers
+from lab import Lab, cgroup2_mount, cgroup_of, run, wait_until
 from prom import Samples
 from tcp_peer import Peer, Tun
 from wire import C, CLIENT_RST, S, SERVER_CLOSE, Clock, Wire
@@ -87,3 +89,25 @@ def test_prometheus_reader_refuses_nonsense():
     for text in ('a{b="x} 1', 'a{b="x",b="y"} 1', "a 1\na 2", "1a 2", "a one"):
         with pytest.raises((ValueError, IndexError)):
             Samples(text)
+
+
+@pytest.mark.parametrize("name", sorted(servers.ALL))
+def test_server_answers(lab, name):
+    start, _ = servers.ALL[name]
+    server = start(lab, lab.cgroup(name), lab.netns())
+    assert cgroup_of(server.process.pid) == server.cgroup.path
+    got = run("curl", "-sS", "-w", " %{http_code} %{size_download}", server.url("/"))
+    assert got == "hello\n 200 6"
+    got = run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", server.url("/fail"))
+    assert int(got) == getattr(server, "fail_status", 500)
+
+
+@pytest.mark.parametrize("start,kind", [(oci.busybox_httpd, "kubepods"), (oci.nginx, "kubepods-systemd")],
+                         ids=["busybox", "nginx"])
+def test_container_answers(lab, start, kind):
+    container = start(lab, kind=kind)
+    assert cgroup_of(container.pid) == container.path
+    assert run("curl", "-sS", "http://%s/" % container.host) == "hello\n"
+    assert os.readlink("/proc/%d/ns/net" % container.pid) != os.readlink("/proc/self/ns/net")
+    container.close()
+    assert not os.path.exists(cgroup2_mount() + container.path)

@@ -268,12 +268,18 @@ def port_free(address="0.0.0.0"):
 
 def sweep():
     """Takes away what killed runs left: their process is gone and their names say which it was."""
-    mount = cgroup2_mount()
-    for name in os.listdir(mount):
-        found = re.fullmatch(re.escape(PREFIX) + r"(\d+)", name)
-        if found and not pid_exists(int(found[1])):
+    with open("/proc/self/mounts") as lines:
+        mounts = [line.split()[1] for line in lines if line.split()[2] in ("cgroup", "cgroup2")]
+    for mount in mounts + [tempfile.gettempdir()]:
+        for name in os.listdir(mount):
+            found = re.fullmatch(re.escape(PREFIX) + r"(\d+)(-\w+)?", name)
+            if not found or pid_exists(int(found[1])):
+                continue
             with contextlib.suppress(OSError, TimeoutError):
-                cgroup_remove(os.path.join(mount, name))
+                if found[2]:
+                    shutil.rmtree(os.path.join(mount, name), ignore_errors=True)
+                else:
+                    cgroup_remove(os.path.join(mount, name))
     if os.path.isdir("/run/netns"):
         for name in os.listdir("/run/netns"):
             found = re.fullmatch(r"wt(\d+)n\d+", name)
@@ -287,7 +293,7 @@ class Lab:
 
     def __init__(self):
         self.pid = os.getpid()
-        self.dir = tempfile.mkdtemp(prefix=PREFIX)
+        self.dir = tempfile.mkdtemp(prefix="%s%d-" % (PREFIX, self.pid))
         os.chmod(self.dir, 0o755)
         self.things = []
 
