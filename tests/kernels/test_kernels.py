@@ -1,0 +1,19 @@
+"""weir counts real traffic exactly on the oldest kernel it supports and on the newest there is (all of them: make kernels)."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+RUN = pathlib.Path(__file__).with_name("run")
+
+
+@pytest.mark.parametrize("kernel", ["oldest", "newest"])
+def test_counts_exactly_on(kernel):
+    done = subprocess.run([RUN, kernel], capture_output=True, text=True, timeout=600, check=False)
+    print(done.stdout + done.stderr)
+    failures = [line for line in done.stdout.splitlines() if line.startswith("not ok")]
+    assert failures == []
+    assert re.search(r"^kernel \S+: [1-9]\d* passed, 0 failed$", done.stdout, re.MULTILINE)
+    assert done.returncode == 0
