@@ -11,12 +11,16 @@
  * Missed: sockets older than the program whose first sight is the middle of a message (counted as unmatched when their
  * answer comes), raw sockets, anything encrypted.
  *
+ * User space, before load: config, hist_threshold, the size of scratch (SLOTS times possible CPUs) and of http_table. After
+ * load, before attach: an entry with the all-zero key in http_table, which counts what finds no room.
+ *
  * Reading order: maps, counters, exchange (push, finish), emit, segment order, step, hooks. */
 #include "lib/prelude.bpf.h"
 #include "lib/emit.bpf.h"
 #include "l7_http.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "recognisers compare words as little-endian machines load them");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "recognisers compare words as little-endian machines load them");
 
 const volatile struct http_config config = {};
 const volatile __u64 hist_threshold[HIST_TABLE] = {};
@@ -24,19 +28,22 @@ const volatile __u64 hist_threshold[HIST_TABLE] = {};
 enum { DIR_IN, DIR_OUT };
 enum { CONN_NEW, CONN_HTTP, CONN_IGNORED };
 
-#define QUEUE_LEN 64   /* requests in flight on one connection, a power of two; browsers and clients pipeline 16 at most */
+#define QUEUE_LEN \
+	64 /* requests in flight on one connection, a power of two; browsers and clients pipeline 16 at most */
 #define SEGMENT_KEEP 1024 /* bytes kept of a segment out of order or parked: a power of two */
-#define SEGMENTS 4
-#define MISSES_NEW 4   /* payload segments that a new connection has to begin like HTTP */
-#define MISSES_OLD 64  /* the same, older than the program: segments that follow one of the other direction */
-#define STEPS 32       /* messages, chunks or windows in one program run; 32 tail calls follow */
-#define SLOTS 4	       /* scratch per CPU: a task, a softirq above it, and as many again where tasks can be preempted */
+#define SEGMENTS     4
+#define MISSES_NEW   4 /* payload segments that a new connection has to begin like HTTP */
+#define MISSES_OLD \
+	64 /* the same, older than the program: segments that follow one of the other direction */
+#define STEPS 32 /* messages, chunks or windows in one program run; 32 tail calls follow */
+#define SLOTS \
+	4 /* scratch per CPU: a task, a softirq above it, and as many again where tasks can be preempted */
 
-#define TH_FIN 1
-#define TH_SYN 2
-#define TH_RST 4
+#define TH_FIN       1
+#define TH_SYN       2
+#define TH_RST       4
 #define STATE_LISTEN 10
-#define STATE_CLOSE 7
+#define STATE_CLOSE  7
 
 /* One request and what is known of its response. */
 struct l7_exchange {
@@ -59,40 +66,40 @@ struct l7_exchange {
 struct l7_half {
 	struct http_half m;
 	__u64 start_ns; /* first byte of the message in hand */
-	__u64 last_ns;	/* last payload */
+	__u64 last_ns;  /* last payload */
 	__u32 next_seq;
 	__u32 pos, end; /* what is still to be looked at of the segment in hand */
-	__u32 current;	/* requests: index of the exchange in hand */
+	__u32 current;  /* requests: index of the exchange in hand */
 	__u8 busy;
 	__u8 synced;
-	__u8 carry;	/* bytes kept of a line that goes on */
-	__u8 source;	/* 0: the skb; n: kept segment n - 1 */
+	__u8 carry;  /* bytes kept of a line that goes on */
+	__u8 source; /* 0: the skb; n: kept segment n - 1 */
 	__u8 fin;
 	__u8 rst;
-	__u8 open;	/* a message has started and not ended */
+	__u8 open; /* a message has started and not ended */
 	__u8 pad;
 };
 
 struct l7_conn {
 	struct bpf_spin_lock lock; /* head and who may finish an exchange */
-	__u32 head;		   /* oldest exchange in flight */
-	__u32 tail;		   /* next to be pushed; by the request half only */
+	__u32 head;                /* oldest exchange in flight */
+	__u32 tail;                /* next to be pushed; by the request half only */
 	__u8 state;
 	__u8 role;
 	__u8 old; /* carried data before it was first seen */
 	__u8 misses;
-	__u8 turn;    /* direction of the last payload, while not recognised */
-	__u8 kept;    /* kept segments in l7_reorders */
-	__u8 abort;   /* enum http_error under which what is in flight is being ended */
+	__u8 turn;  /* direction of the last payload, while not recognised */
+	__u8 kept;  /* kept segments in l7_reorders */
+	__u8 abort; /* enum http_error under which what is in flight is being ended */
 	__u8 inline_busy;
-	__u8 parked;  /* its first segment came in on the listener and waits in l7_reorders */
+	__u8 parked; /* its first segment came in on the listener and waits in l7_reorders */
 	__u8 pad[3];
 	__u32 label;
 	__u64 label_hash;
 	__u64 cgroup_id;
 	__u64 cookie;
 	__u64 parked_ns; /* when it did */
-	__u64 seed;   /* makes path hashes of clients differ by server */
+	__u64 seed;      /* makes path hashes of clients differ by server */
 	__u16 local_port, peer_port;
 	__u32 pad2;
 	__u8 local[16], peer[16];
@@ -220,12 +227,13 @@ struct {
 
 static const char zero_stat[sizeof(struct http_stat)] = {};
 
-#define COUNT(field)                                                                                                   \
-	({                                                                                                             \
-		__u32 __zero = 0;                                                                                      \
-		struct http_count *__c = bpf_map_lookup_elem(&http_counts, &__zero);                                   \
-		if (__c)                                                                                               \
-			__sync_fetch_and_add(&__c->field, 1); /* a softirq can come in between on this CPU */          \
+#define COUNT(field)                                                                             \
+	({                                                                                       \
+		__u32 __zero = 0;                                                                \
+		struct http_count *__c = bpf_map_lookup_elem(&http_counts, &__zero);             \
+		if (__c)                                                                         \
+			__sync_fetch_and_add(&__c->field,                                        \
+					     1); /* a softirq can come in between on this CPU */ \
 	})
 
 static __always_inline struct l7_scratch *scratch_claim(__u64 token)
@@ -246,11 +254,11 @@ static __always_inline struct l7_scratch *scratch_claim(__u64 token)
 
 /* ---- emit: an exchange that ended becomes a record or a table entry, exactly one of them ---- */
 
-static __always_inline void l7_table_add(const struct http_key *key, __u64 duration_ns, __u64 request_bytes,
-					 __u64 response_bytes)
+static __always_inline void l7_table_add(const struct http_key *key, __u64 duration_ns,
+					 __u64 request_bytes, __u64 response_bytes)
 {
 	volatile struct http_control *ctl = control_get();
-	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns);
+	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns, ctl ? ctl->zero : 0);
 	struct http_stat *st;
 
 	st = bpf_map_lookup_elem(&http_table, key);
@@ -261,7 +269,8 @@ static __always_inline void l7_table_add(const struct http_key *key, __u64 durat
 	if (!st) {
 		struct http_key overflow = {};
 
-		st = bpf_map_lookup_elem(&http_table, &overflow); /* made by user space before attach */
+		st = bpf_map_lookup_elem(&http_table,
+					 &overflow); /* made by user space before attach */
 		if (!st) {
 			COUNT(lost[LOSS_TABLE]);
 			return;
@@ -294,8 +303,8 @@ static __always_inline void l7_table_add(const struct http_key *key, __u64 durat
 }
 
 /* Fills and submits a record. False: the ring is full. */
-static __always_inline int l7_record(struct bpf_sock *sk, struct l7_conn *conn, struct l7_exchange *ex, __u64 end_ns,
-				     __u8 error)
+static __always_inline int l7_record(struct bpf_sock *sk, struct l7_conn *conn,
+				     struct l7_exchange *ex, __u64 end_ns, __u8 error)
 {
 	struct http_event *ev = emit_begin(SIGNAL_http, sizeof(*ev), end_ns, conn->cgroup_id);
 	struct bpf_tcp_sock *tp = sk ? bpf_tcp_sock(sk) : NULL;
@@ -328,7 +337,8 @@ static __always_inline int l7_record(struct bpf_sock *sk, struct l7_conn *conn, 
 	return 1;
 }
 
-static __always_inline int l7_filtered(struct l7_conn *conn, struct l7_exchange *ex, __u64 duration_ns)
+static __always_inline int l7_filtered(struct l7_conn *conn, struct l7_exchange *ex,
+				       __u64 duration_ns)
 {
 	if (duration_ns < config.min_ns)
 		return 1;
@@ -357,8 +367,8 @@ static __always_inline __u32 l7_label(struct l7_conn *conn, struct l7_exchange *
 	return *label;
 }
 
-static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_conn *conn, struct l7_exchange *ex, __u64 end_ns,
-				    __u8 error)
+static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_conn *conn,
+				    struct l7_exchange *ex, __u64 end_ns, __u8 error)
 {
 	volatile struct http_control *ctl = control_get();
 	__u64 duration_ns = end_ns - ex->start_ns;
@@ -435,8 +445,9 @@ static __always_inline struct l7_exchange *l7_push(void *sk, struct l7_conn *con
 
 /* Ends the oldest exchange in flight, if there is one and nobody else does it now. @owner: the socket, of whichever
  * type the program has; @sk: the same in cgroup_skb, NULL elsewhere. */
-static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *requests,
-				      struct l7_half *responses, __u64 end_ns, __u8 error)
+static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l7_conn *conn,
+				      struct l7_half *requests, struct l7_half *responses,
+				      __u64 end_ns, __u8 error)
 {
 	struct l7_exchange *ex;
 	__u32 index = conn->head;
@@ -458,7 +469,8 @@ static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l
 		COUNT(lost[LOSS_DEPTH]);
 		return;
 	}
-	if (requests->open && requests->current == index) /* the answer came before the request was over */
+	if (requests->open &&
+	    requests->current == index) /* the answer came before the request was over */
 		ex->request_bytes = requests->m.body;
 	ex->response_bytes = responses->m.body;
 	if (end_ns < ex->start_ns)
@@ -487,8 +499,8 @@ static __always_inline void l7_lose_place(struct l7_half *h)
 }
 
 /* A request line was recognised at the start of the scratch buffer. */
-static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h,
-					       struct l7_scratch *s)
+static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_conn *conn,
+					       struct l7_half *h, struct l7_scratch *s)
 {
 	struct l7_exchange *ex;
 
@@ -506,7 +518,8 @@ static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_co
 }
 
 /* A status line was recognised: the oldest exchange in flight gets its answer. */
-static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h)
+static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_conn *conn,
+						struct l7_half *h)
 {
 	struct l7_exchange *ex;
 
@@ -526,7 +539,8 @@ static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_c
 	ex->first_ns = h->start_ns;
 }
 
-static __always_inline void l7_message_over(struct bpf_sock *sk, struct l7_conn *conn, int dir, int request, __u64 now_ns)
+static __always_inline void l7_message_over(struct bpf_sock *sk, struct l7_conn *conn, int dir,
+					    int request, __u64 now_ns)
 {
 	struct l7_half *h = &conn->half[dir];
 
@@ -543,8 +557,9 @@ static __always_inline void l7_message_over(struct bpf_sock *sk, struct l7_conn 
 
 /* Brings the next bytes of the segment in hand into the scratch buffer, behind those carried over. Returns how many
  * bytes are there, 0 on failure; *ret_fresh: how many of them are new. */
-static __always_inline __u32 l7_window(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_half *h, struct l7_scratch *s,
-				       int dir, __u32 *ret_fresh)
+static __always_inline __u32 l7_window(struct __sk_buff *skb, struct bpf_sock *sk,
+				       struct l7_half *h, struct l7_scratch *s, int dir,
+				       __u32 *ret_fresh)
 {
 	__u64 carry = h->carry, take = h->end - h->pos, want;
 
@@ -607,7 +622,8 @@ static __always_inline void l7_miss(struct l7_conn *conn, struct l7_half *h)
 
 /* The line at the start of the window has no end in it. Keeps its first bytes for the next packet, or decides that it
  * is too long for that. */
-static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, struct l7_scratch *s, int dir)
+static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, struct l7_scratch *s,
+				      int dir)
 {
 	__u32 len = s->scan.len, fresh = s->fresh;
 
@@ -617,7 +633,8 @@ static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, st
 		h->pos += fresh;
 		h->carry = 0;
 	} else {
-		struct l7_split *split = bpf_sk_storage_get(&l7_splits, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		struct l7_split *split =
+			bpf_sk_storage_get(&l7_splits, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 		h->pos = h->end;
 		h->carry = 0;
@@ -633,8 +650,8 @@ static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, st
 }
 
 /* What the recogniser said of the window. */
-static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn, int dir, struct l7_scratch *s,
-				      __u64 now_ns)
+static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn, int dir,
+				      struct l7_scratch *s, __u64 now_ns)
 {
 	struct l7_half *h = &conn->half[dir];
 	__u32 events = s->scan.events;
@@ -642,7 +659,8 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 
 	if (events & HTTP_EV_START) {
 		if (conn->state != CONN_HTTP) {
-			conn->role = (kind == HTTP_REQUEST) == (dir == DIR_IN) ? HTTP_ROLE_SERVER : HTTP_ROLE_CLIENT;
+			conn->role = (kind == HTTP_REQUEST) == (dir == DIR_IN) ? HTTP_ROLE_SERVER
+									       : HTTP_ROLE_CLIENT;
 			conn->state = CONN_HTTP;
 			if (!(config.roles & 1 << (conn->role & 3))) {
 				conn->state = CONN_IGNORED;
@@ -654,7 +672,8 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 			COUNT(resyncs);
 			/* A response was cut off by the gap: its end passed unseen, at the latest with the last bytes. */
 			if (kind == HTTP_RESPONSE && h->open)
-				l7_finish(sk, sk, conn, &conn->half[!dir], h, h->last_ns, HTTP_ERROR_NONE);
+				l7_finish(sk, sk, conn, &conn->half[!dir], h, h->last_ns,
+					  HTTP_ERROR_NONE);
 		}
 		if (kind == HTTP_REQUEST)
 			l7_request_started(sk, conn, h, s);
@@ -669,7 +688,8 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 		if (phase != HTTP_SEEK) {
 			COUNT(gaps[LOSS_PARSE]);
 			if (kind == HTTP_RESPONSE)
-				l7_finish(sk, sk, conn, &conn->half[!dir], h, now_ns, HTTP_ERROR_MALFORMED);
+				l7_finish(sk, sk, conn, &conn->half[!dir], h, now_ns,
+					  HTTP_ERROR_MALFORMED);
 			h->open = 0;
 		}
 		l7_lose_place(h);
@@ -682,8 +702,9 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 }
 
 /* Works on the segment in hand from h->pos; at most one message starts and one ends. */
-static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_conn *conn, int dir,
-				    struct l7_scratch *s, __u64 now_ns)
+static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk,
+				    struct l7_conn *conn, int dir, struct l7_scratch *s,
+				    __u64 now_ns)
 {
 	struct l7_half *h = &conn->half[dir];
 	__u32 fresh, done;
@@ -713,7 +734,9 @@ static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, 
 		h->start_ns = now_ns;
 	s->scan.asked = HTTP_METHOD_OTHER;
 	if (conn->state == CONN_NEW)
-		s->scan.kind = (__u32)http_load8(s->buf) == HTTP_C4('H', 'T', 'T', 'P') ? HTTP_RESPONSE : HTTP_REQUEST;
+		s->scan.kind = (__u32)http_load8(s->buf) == HTTP_C4('H', 'T', 'T', 'P')
+				       ? HTTP_RESPONSE
+				       : HTTP_REQUEST;
 	else
 		s->scan.kind = l7_is_request(conn, dir) ? HTTP_REQUEST : HTTP_RESPONSE;
 	if (s->scan.kind == HTTP_RESPONSE && conn->head != conn->tail) {
@@ -796,7 +819,8 @@ static __always_inline int l7_passed_unseen(struct bpf_sock *sk, __u32 next_seq)
 }
 
 /* A segment that does not begin where the half stands. True: go on with what is left of it. */
-static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *conn, struct l7_packet *p, int dir)
+static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *conn,
+				      struct l7_packet *p, int dir)
 {
 	struct l7_half *h = &conn->half[dir & 1];
 	struct bpf_sock *sk = skb->sk;
@@ -831,7 +855,8 @@ static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *con
 }
 
 /* Is there a kept segment whose turn has come? Makes it the one in hand. */
-static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h)
+static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *conn,
+					struct l7_half *h)
 {
 	struct l7_reorder *r;
 	int found = 0;
@@ -868,8 +893,8 @@ static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *con
 
 /* ---- connections ---- */
 
-static __always_inline void l7_addresses(struct bpf_sock *sk, __u8 *local, __u8 *peer, __u16 *local_port,
-					 __u16 *peer_port)
+static __always_inline void l7_addresses(struct bpf_sock *sk, __u8 *local, __u8 *peer,
+					 __u16 *local_port, __u16 *peer_port)
 {
 	*local_port = sk->src_port;
 	*peer_port = bpf_ntohs((__u16)sk->dst_port);
@@ -892,7 +917,8 @@ static __always_inline void l7_addresses(struct bpf_sock *sk, __u8 *local, __u8 
 }
 
 /* The packet's own idea of the connection, for segments that come in on a listener. */
-static __always_inline void l7_tuple_of_packet(struct __sk_buff *skb, struct l7_packet *p, struct l7_tuple *t)
+static __always_inline void l7_tuple_of_packet(struct __sk_buff *skb, struct l7_packet *p,
+					       struct l7_tuple *t)
 {
 	__u32 tcp = 40;
 
@@ -1015,8 +1041,10 @@ static __noinline struct l7_conn *l7_open(struct __sk_buff *skb, struct l7_packe
 	conn->cookie = bpf_get_socket_cookie(skb);
 	conn->old = tp->bytes_received || tp->bytes_acked > 1; /* the SYN may count as one */
 	l7_addresses(sk, conn->local, conn->peer, &conn->local_port, &conn->peer_port);
-	conn->seed = *(__u64 *)conn->peer ^ *(__u64 *)(conn->peer + 8) * 31 ^ (__u64)conn->peer_port << 48;
-	if (dir == DIR_IN && !conn->old) { /* what came before its turn is known from the first segment on */
+	conn->seed = *(__u64 *)conn->peer ^ *(__u64 *)(conn->peer + 8) * 31 ^
+		     (__u64)conn->peer_port << 48;
+	if (dir == DIR_IN &&
+	    !conn->old) { /* what came before its turn is known from the first segment on */
 		conn->half[DIR_IN].synced = 1;
 		conn->half[DIR_IN].next_seq = tp->rcv_nxt;
 	}
@@ -1187,7 +1215,8 @@ int l7_end_one(struct __sk_buff *skb)
 	if (!conn || conn->head == conn->tail)
 		return 0;
 	requests = conn->role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
-	l7_finish(sk, sk, conn, &conn->half[requests], &conn->half[!requests], bpf_ktime_get_ns(), conn->abort);
+	l7_finish(sk, sk, conn, &conn->half[requests], &conn->half[!requests], bpf_ktime_get_ns(),
+		  conn->abort);
 	return 1;
 }
 
@@ -1387,17 +1416,33 @@ int l7_egress_adopt(struct __sk_buff *skb)
 
 /* ---- sockets that go away without a packet ---- */
 
+#define CLOSED_MAX \
+	4 /* exchanges told one by one; more in flight on a socket that vanishes are only counted */
+
 static __always_inline void l7_closed(struct sock *sk)
 {
 	struct l7_conn *conn = bpf_sk_storage_get(&l7_conns, sk, 0, 0);
-	int requests;
+	__u32 requests, left, zero = 0;
+	struct http_count *count;
 
-	if (!conn || conn->state != CONN_HTTP)
+	if (!conn || conn->state != CONN_HTTP || conn->head == conn->tail)
 		return;
 	requests = conn->role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
-	for (int i = 0; i < QUEUE_LEN && conn->head != conn->tail; i++)
-		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests], bpf_ktime_get_ns(),
-			  conn->half[0].fin | conn->half[1].fin ? HTTP_ERROR_CLOSED : HTTP_ERROR_TIMEOUT);
+	conn->abort = conn->half[0].fin | conn->half[1].fin ? HTTP_ERROR_CLOSED
+							    : HTTP_ERROR_TIMEOUT;
+	http_forget();
+	for (int i = 0; i < CLOSED_MAX; i++)
+		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests],
+			  bpf_ktime_get_ns(), conn->abort);
+	bpf_spin_lock(&conn->lock);
+	left = conn->tail - conn->head;
+	conn->head = conn->tail;
+	bpf_spin_unlock(&conn->lock);
+	count = bpf_map_lookup_elem(&http_counts, &zero);
+	if (!left || !count)
+		return;
+	__sync_fetch_and_add(&count->seen, left);
+	__sync_fetch_and_add(&count->lost[LOSS_DEPTH], left);
 }
 
 SEC("?tp_btf/inet_sock_set_state")

@@ -15,33 +15,33 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
-#define HTTP_BUF 1024	  /* a power of two */
-#define HTTP_WINDOW 512	  /* bytes taken from a packet at a time */
-#define HTTP_CARRY 128	  /* bytes kept of a line that goes on in the next packet: a power of two */
-#define HTTP_CHUNK_LINE 64 /* window for a chunk-size line */
-#define HTTP_WORDS ((HTTP_WINDOW + HTTP_CARRY) / 8)
+#define HTTP_BUF	1024 /* a power of two */
+#define HTTP_WINDOW	512  /* bytes taken from a packet at a time */
+#define HTTP_CARRY	128  /* bytes kept of a line that goes on in the next packet: a power of two */
+#define HTTP_CHUNK_LINE 64   /* window for a chunk-size line */
+#define HTTP_WORDS	((HTTP_WINDOW + HTTP_CARRY) / 8)
 
 enum http_kind { HTTP_REQUEST, HTTP_RESPONSE };
 
 /* Where in a message a direction stands. Those from HTTP_SKIP on need no bytes, only their number. */
 enum http_phase {
-	HTTP_START,	 /* start line of the next message */
-	HTTP_HEAD,	 /* header fields */
-	HTTP_CHUNK,	 /* chunk-size line, or the CRLF before it */
-	HTTP_TRAILER,	 /* trailer fields */
-	HTTP_SEEK,	 /* lost its place: looks for a start line at the start of each segment */
-	HTTP_SKIP,	 /* first of those that skip */
+	HTTP_START,   /* start line of the next message */
+	HTTP_HEAD,    /* header fields */
+	HTTP_CHUNK,   /* chunk-size line, or the CRLF before it */
+	HTTP_TRAILER, /* trailer fields */
+	HTTP_SEEK,    /* lost its place: looks for a start line at the start of each segment */
+	HTTP_SKIP,    /* first of those that skip */
 	HTTP_BODY = HTTP_SKIP,
 	HTTP_CHUNK_DATA,
 	HTTP_UNTIL_CLOSE, /* response body that ends with the connection */
-	HTTP_TUNNEL,	 /* after 101 or CONNECT: no HTTP any more */
+	HTTP_TUNNEL,	  /* after 101 or CONNECT: no HTTP any more */
 };
 
 #define HTTP_HAS_LENGTH 1
 #define HTTP_HAS_CODING 2
 #define HTTP_IS_CHUNKED 4
-#define HTTP_IN_LINE 8	 /* inside a line too long to keep: skip to its end */
-#define HTTP_IS_BAD 16	 /* framing cannot be trusted */
+#define HTTP_IN_LINE	8  /* inside a line too long to keep: skip to its end */
+#define HTTP_IS_BAD	16 /* framing cannot be trusted */
 
 /* Parse state of one direction. */
 struct http_half {
@@ -49,9 +49,9 @@ struct http_half {
 	__u64 length;	 /* Content-Length */
 	__u64 body;	 /* body bytes of this message so far */
 	__u16 status;
-	__u8 phase;	 /* enum http_phase */
+	__u8 phase; /* enum http_phase */
 	__u8 flags;
-	__u8 method;	 /* enum http_method, of a request */
+	__u8 method; /* enum http_method, of a request */
 	__u8 version;
 	__u8 pad[2];
 };
@@ -68,23 +68,23 @@ struct http_scan {
 	__u32 coding_at;
 	__u32 coding_count;
 	__u32 events;
-	__u32 at;	  /* place in a number, kept here for the same reason */
+	__u32 at; /* place in a number, kept here for the same reason */
 	__u32 digits;
 	__u64 number;
 	/* What the caller says of the window. In memory as well: the verifier then sees one unknown value instead of
 	 * following every way in which the caller came to it. */
-	__u32 len;	  /* bytes in the window */
-	__u8 kind;	  /* enum http_kind */
-	__u8 asked;	  /* method of the request that a response answers */
-	__u8 phase;	  /* of the half, as the window found it */
+	__u32 len;  /* bytes in the window */
+	__u8 kind;  /* enum http_kind */
+	__u8 asked; /* method of the request that a response answers */
+	__u8 phase; /* of the half, as the window found it */
 	__u8 pad;
 };
 
-#define HTTP_EV_START 1	   /* a start line was recognised: it begins at offset 0 (see http_scan.first) */
-#define HTTP_EV_END 2	   /* the message is over */
-#define HTTP_EV_BAD 4	   /* this is not HTTP/1, or framing that cannot be followed */
+#define HTTP_EV_START	1  /* a start line was recognised: it begins at offset 0 (see http_scan.first) */
+#define HTTP_EV_END	2  /* the message is over */
+#define HTTP_EV_BAD	4  /* this is not HTTP/1, or framing that cannot be followed */
 #define HTTP_EV_INTERIM 8  /* a 1xx response is over */
-#define HTTP_EV_TUNNEL 16  /* the connection leaves HTTP with this message */
+#define HTTP_EV_TUNNEL	16 /* the connection leaves HTTP with this message */
 
 #ifdef __bpf__
 #define HTTP_LOOP _Pragma("clang loop unroll(disable)")
@@ -98,7 +98,12 @@ struct http_scan {
 #define http_load4(p) (*(const volatile __u32 *)(p))
 /* The bound is set where it is used: 5.10's verifier forgets it when the value is spilled. */
 #define http_forget() asm volatile("" ::: "memory")
-#define http_mask(x, m) ({ __u64 __x = (x); asm volatile("%0 &= %1" : "+r"(__x) : "i"(m)); __x; })
+#define http_mask(x, m)                                        \
+	({                                                     \
+		__u64 __x = (x);                               \
+		asm volatile("%0 &= %1" : "+r"(__x) : "i"(m)); \
+		__x;                                           \
+	})
 #else
 static inline __u64 http_load8(const char *p)
 {
@@ -122,13 +127,13 @@ static inline __u32 http_load4(const char *p)
 #define HTTP_AT(buf, i) ((buf) + http_mask(i, HTTP_BUF - 1))
 
 /* Bytes as they lie in memory; the hook runs on little-endian machines only (checked where it is compiled). */
-#define HTTP_C4(a, b, c, d) ((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
+#define HTTP_C4(a, b, c, d)		((__u32)(a) | (__u32)(b) << 8 | (__u32)(c) << 16 | (__u32)(d) << 24)
 #define HTTP_C8(a, b, c, d, e, f, g, h) ((__u64)HTTP_C4(a, b, c, d) | (__u64)HTTP_C4(e, f, g, h) << 32)
 
 #define HTTP_1_0 HTTP_C8('H', 'T', 'T', 'P', '/', '1', '.', '0')
 #define HTTP_1_1 HTTP_C8('H', 'T', 'T', 'P', '/', '1', '.', '1')
 
-#define HTTP_ONES 0x0101010101010101ull
+#define HTTP_ONES  0x0101010101010101ull
 #define HTTP_HIGHS 0x8080808080808080ull
 
 /* High bit set in each byte of @word that equals @byte; bytes above the first hit may be wrong. */
@@ -142,7 +147,7 @@ static __always_inline __u64 http_find(__u64 word, __u8 byte)
 /* Index of the lowest byte whose high bit is set in @hits (not 0). */
 static __always_inline __u32 http_first(__u64 hits)
 {
-	return (((hits & -hits) - 1) & HTTP_ONES) * HTTP_ONES >> 56;
+	return (((hits & -hits) >> 7) - 1 & HTTP_ONES) * HTTP_ONES >> 56;
 }
 
 /* The method that the line beginning with @word names, and in *ret_len its length; length 0: none of the known. */
@@ -492,7 +497,8 @@ static __always_inline __u32 http_skip_line(struct http_half *h, const char *buf
 /* What the first line of a window is. Sets method, version and status in @h. Returns 0: not a start line,
  * 1: a start line, 2: it may become one with more bytes. @line_len: up to and without its newline, or of what there is;
  * @whole: its newline is there. */
-static __always_inline int http_start(struct http_half *h, const char *buf, enum http_kind kind, __u32 line_len, int whole)
+static __always_inline int http_start(struct http_half *h, const char *buf, enum http_kind kind, __u32 line_len,
+				      int whole)
 {
 	__u64 word = http_load8(buf);
 
@@ -607,8 +613,8 @@ static __always_inline int http_long_line(struct http_half *h, enum http_kind ki
 			h->flags |= HTTP_IS_BAD;
 		return 0;
 	}
-	if (kind == HTTP_REQUEST ? http_start(h, buf, kind, len, 0) != 2 || h->method == HTTP_METHOD_OTHER :
-				   http_start(h, buf, kind, len, 0) != 1) {
+	if (kind == HTTP_REQUEST ? http_start(h, buf, kind, len, 0) != 2 || h->method == HTTP_METHOD_OTHER
+				 : http_start(h, buf, kind, len, 0) != 1) {
 		s->events = HTTP_EV_BAD;
 		return 0;
 	}

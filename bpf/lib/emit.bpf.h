@@ -5,17 +5,17 @@
 #include "lib/maps.bpf.h"
 
 /* Room for a record of constant @size, its header filled in; NULL: the ring is full. */
-#define emit_begin(id, size, when_ns, cgroup)                                                                          \
-	({                                                                                                             \
-		struct event_hdr *__hdr = bpf_ringbuf_reserve(&events, size, 0);                                       \
-		if (__hdr) {                                                                                           \
-			__hdr->signal = (id);                                                                          \
-			__hdr->size_bytes = (size);                                                                    \
-			__hdr->pid = 0;                                                                                \
-			__hdr->time_ns = (when_ns);                                                                    \
-			__hdr->cgroup_id = (cgroup);                                                                   \
-		}                                                                                                      \
-		(void *)__hdr;                                                                                         \
+#define emit_begin(id, size, when_ns, cgroup)                                    \
+	({                                                                       \
+		struct event_hdr *__hdr = bpf_ringbuf_reserve(&events, size, 0); \
+		if (__hdr) {                                                     \
+			__hdr->signal = (id);                                    \
+			__hdr->size_bytes = (size);                              \
+			__hdr->pid = 0;                                          \
+			__hdr->time_ns = (when_ns);                              \
+			__hdr->cgroup_id = (cgroup);                             \
+		}                                                                \
+		(void *)__hdr;                                                   \
 	})
 
 /* Hands the record over. The reader is woken only when it has said that it sleeps, and once: a wake-up for each record

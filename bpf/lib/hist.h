@@ -10,23 +10,25 @@
 #define WEIR_HIST_H
 
 #define HIST_SCALE 3
-#define HIST_EXP_MIN (-136) /* first whole bucket: (2^-17, 2^(-135/8)] seconds; below 7.6 us is one slot */
-#define HIST_EXP_MAX 55	    /* last whole bucket: up to 128 s; above is one slot */
-#define HIST_EXP_COUNT (HIST_EXP_MAX - HIST_EXP_MIN + 1)
+#define HIST_EXP_MIN \
+	(-136) /* first whole bucket: (2^-17, 2^(-135/8)] seconds; below 7.6 us is one slot */
+#define HIST_EXP_MAX        55 /* last whole bucket: up to 128 s; above is one slot */
+#define HIST_EXP_COUNT      (HIST_EXP_MAX - HIST_EXP_MIN + 1)
 #define HIST_EXPLICIT_COUNT 14
 /* The 14 explicit boundaries coincide with exponential ones for 0.25, 0.5 and 1 s. */
 #define HIST_SHARED_COUNT 3
-#define HIST_SLOTS (1 + HIST_EXP_COUNT + HIST_EXPLICIT_COUNT - HIST_SHARED_COUNT + 1)
-#define HIST_TABLE 256 /* length of the threshold array: a power of two, the rest is "no bound" */
+#define HIST_SLOTS        (1 + HIST_EXP_COUNT + HIST_EXPLICIT_COUNT - HIST_SHARED_COUNT + 1)
+#define HIST_TABLE        256 /* length of the threshold array: a power of two, the rest is "no bound" */
 
-/* Slot of @value: the smallest s with value <= threshold[s]. @threshold has HIST_TABLE entries, the unused ~0. */
-static inline __u32 hist_slot(const __u64 *threshold, __u64 value)
+/* Slot of @value: the smallest s with value <= threshold[s]. @threshold has HIST_TABLE entries, the unused ones ~0.
+ * @zero is 0; the kernel half reads it from a map, or the verifier would follow each of the 256 ways through the search. */
+static inline __u32 hist_slot(const __u64 *threshold, __u64 value, __u32 zero)
 {
-	__u32 low = 0;
+	__u32 low = zero & (HIST_TABLE - 1);
 
 	for (__u32 half = HIST_TABLE / 2; half; half /= 2)
 		if (value > threshold[(low + half - 1) & (HIST_TABLE - 1)])
-			low += half;
+			low = (low + half) & (HIST_TABLE - 1);
 	return low < HIST_SLOTS ? low : HIST_SLOTS - 1;
 }
 

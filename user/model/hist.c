@@ -118,7 +118,7 @@ static int window_cover(struct hist *h, unsigned low, unsigned high)
 
 int hist_add(struct hist *h, __u64 value_ns)
 {
-	unsigned slot = hist_slot(hist_thresholds(), value_ns);
+	unsigned slot = hist_slot(hist_thresholds(), value_ns, 0);
 	int err = window_cover(h, slot, slot);
 
 	if (err)
