@@ -29,14 +29,15 @@ int json_put_workload(struct buf *buf, const struct workload *who);
 
 /* 0, -ENOMEM or -ENOBUFS (the buffer's maximum), as buf_* return. */
 int snapshot_to_json(const struct snapshot *snap, struct buf *buf);
+/* The same in parts of about @bytes_min: *at begins with 0. 1: there is more; 0: that was the end; or as above. */
+int snapshot_to_json_part(const struct snapshot *snap, size_t *at, struct buf *buf, size_t bytes_min);
 /* @wall_offset_ns: wall clock minus CLOCK_MONOTONIC. No newline at the end. @signal: name of the span's signal. */
 int span_to_json(const struct span *span, const struct workload *who, const char *signal, __s64 wall_offset_ns,
 		 struct buf *buf);
 
-/* Reads what the above wrote. Owns the metrics and workloads that its snapshots and spans point to: free it last.
- * Bounded: at most JSON_METRICS_MAX metrics and JSON_WORKLOADS_MAX workloads in its life. */
+/* Reads what the above wrote. Owns the metrics that its snapshots point to and the last span: free it last.
+ * At most JSON_METRICS_MAX different metrics in its life. */
 #define JSON_METRICS_MAX 512
-#define JSON_WORKLOADS_MAX 65536
 
 struct json_reader;
 
