@@ -21,8 +21,8 @@ struct why;
 
 struct routes_options {
 	bool off;			/* routes_find() answers NULL */
-	/* NULL-terminated, or NULL; copied. Segments: text with * and ? as in a glob, {x} for any one; a segment that is
-	 * only a star matches any one too, and as the last segment all that follows, nothing included. */
+	/* NULL-terminated, or NULL; copied. Segments: text, {x} for any one, a star inside for any part of one; a segment
+	 * that is only a star stands for any one too, and as the last segment for all that follows, nothing included. */
 	const char *const *patterns;
 	unsigned per_cgroup_max;	/* 0: ROUTE_PER_CGROUP_MAX */
 };
