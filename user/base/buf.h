@@ -7,11 +7,11 @@
 #include <stddef.h>
 
 struct buf {
-	char *data;   /* never NULL after buf_init: "" while nothing is stored */
+	char *data; /* never NULL after buf_init: "" while nothing is stored */
 	size_t used;
-	size_t cap;   /* allocated; 0: data points to a constant */
-	size_t max;   /* used never exceeds it */
-	int err;      /* 0, -ENOBUFS (max reached), -ENOMEM; sticks until buf_reset */
+	size_t cap; /* allocated; 0: data points to a constant */
+	size_t max; /* used never exceeds it */
+	int err;    /* 0, -ENOBUFS (max reached), -ENOMEM; sticks until buf_reset */
 };
 
 void buf_init(struct buf *b, size_t bytes_max);

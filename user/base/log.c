@@ -11,9 +11,9 @@
 #include "base/str.h"
 #include "base/time.h"
 
-#define LOG_LINE_ROOM 1024
+#define LOG_LINE_ROOM  1024
 #define LOG_PLACES_MAX 64
-#define LOG_KEPT_ROOM 200
+#define LOG_KEPT_ROOM  200
 
 /* What one place in the source has said lately. */
 struct log_place {

@@ -10,7 +10,7 @@
 /* Not LOG_*: that is syslog's. */
 enum log_level { LEVEL_ERROR = 0, LEVEL_WARN = 1, LEVEL_INFO = 2, LEVEL_DEBUG = 3, LEVEL_MAX = 4 };
 
-#define LOG_BURST 3
+#define LOG_BURST     3
 #define LOG_REPEAT_NS (30ull * 1000000000ull)
 
 /* Levels above this are not written. LEVEL_INFO at start. */
@@ -28,8 +28,8 @@ __attribute__((format(printf, 3, 4))) void log_write(enum log_level level, const
 void log_flush(__u64 now_ns);
 
 #define log_error(format, ...) log_write(LEVEL_ERROR, format, format, ##__VA_ARGS__)
-#define log_warn(format, ...) log_write(LEVEL_WARN, format, format, ##__VA_ARGS__)
-#define log_info(format, ...) log_write(LEVEL_INFO, format, format, ##__VA_ARGS__)
+#define log_warn(format, ...)  log_write(LEVEL_WARN, format, format, ##__VA_ARGS__)
+#define log_info(format, ...)  log_write(LEVEL_INFO, format, format, ##__VA_ARGS__)
 #define log_debug(format, ...) log_write(LEVEL_DEBUG, format, format, ##__VA_ARGS__)
 
 #endif

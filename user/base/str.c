@@ -85,8 +85,14 @@ static int quantity_parse(const char **text, const struct unit *units, __u64 *re
 int str_to_duration_ns(const char *text, __u64 *ret_ns)
 {
 	static const struct unit units[] = {
-		{ "d", 86400 * NS_PER_S }, { "h", 3600 * NS_PER_S }, { "m", 60 * NS_PER_S }, { "s", NS_PER_S },
-		{ "ms", NS_PER_MS },	   { "us", NS_PER_US },	     { "ns", 1 },	      { NULL, 0 },
+		{ "d", 86400 * NS_PER_S },
+		{ "h", 3600 * NS_PER_S },
+		{ "m", 60 * NS_PER_S },
+		{ "s", NS_PER_S },
+		{ "ms", NS_PER_MS },
+		{ "us", NS_PER_US },
+		{ "ns", 1 },
+		{ NULL, 0 },
 	};
 	__u64 sum = 0, value = 0;
 	unsigned first = 0, unit = 0;
@@ -114,9 +120,12 @@ int str_to_duration_ns(const char *text, __u64 *ret_ns)
 int str_to_bytes(const char *text, __u64 max, __u64 *ret_bytes)
 {
 	static const struct unit units[] = {
-		{ "", 1 },	     { "B", 1 },	 { "K", 1ull << 10 },	{ "KiB", 1ull << 10 },
-		{ "M", 1ull << 20 }, { "MiB", 1ull << 20 }, { "G", 1ull << 30 }, { "GiB", 1ull << 30 },
-		{ "T", 1ull << 40 }, { "TiB", 1ull << 40 }, { NULL, 0 },
+		{ "", 1 },	     { "B", 1 },
+		{ "K", 1ull << 10 }, { "KiB", 1ull << 10 },
+		{ "M", 1ull << 20 }, { "MiB", 1ull << 20 },
+		{ "G", 1ull << 30 }, { "GiB", 1ull << 30 },
+		{ "T", 1ull << 40 }, { "TiB", 1ull << 40 },
+		{ NULL, 0 },
 	};
 	__u64 value = 0;
 	unsigned unit;

@@ -19,9 +19,12 @@ int str_to_bool(const char *text, bool *ret);
 
 /* Three significant digits; all return @ret, so they can stand in an argument list. */
 #define STR_NUMBER_ROOM 16
-const char *str_format_duration(__u64 ns, char ret[STR_NUMBER_ROOM]); /* 0, 831ns, 12.3us, 1.23ms, 45.6s, 2m05s, 3h07m, 4d02h */
-const char *str_format_bytes(__u64 bytes, char ret[STR_NUMBER_ROOM]); /* 0, 512, 1.5K, 12.3M, 1.2G (1024) */
-const char *str_format_count(__u64 count, char ret[STR_NUMBER_ROOM]); /* 0, 999, 1.5k, 12.3M, 1.2G (1000) */
+/* 0, 831ns, 12.3us, 1.23ms, 45.6s, 2m05s, 3h07m, 4d02h */
+const char *str_format_duration(__u64 ns, char ret[STR_NUMBER_ROOM]);
+/* 0, 512, 1.50K, 12.3M, 1.20G: powers of 1024 */
+const char *str_format_bytes(__u64 bytes, char ret[STR_NUMBER_ROOM]);
+/* 0, 999, 1.50k, 12.3M, 1.20G: powers of 1000 */
+const char *str_format_count(__u64 count, char ret[STR_NUMBER_ROOM]);
 
 bool str_starts(const char *text, const char *prefix);
 bool str_ends(const char *text, const char *suffix);

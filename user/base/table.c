@@ -7,7 +7,7 @@
 #include "base/str.h"
 
 #define TABLE_BYTES_MAX (16u << 20)
-#define TABLE_GAP 2
+#define TABLE_GAP	2
 
 void table_init(struct table *t, const struct table_column *columns, unsigned columns_count)
 {
@@ -17,7 +17,9 @@ void table_init(struct table *t, const struct table_column *columns, unsigned co
 	for (unsigned i = 0; i < columns_count; i++) {
 		size_t width = utf8_width(columns[i].title);
 
-		t->widths[i] = width > columns[i].width_min ? (unsigned)width : columns[i].width_min;
+		t->widths[i] = columns[i].width_min;
+		if (width > t->widths[i])
+			t->widths[i] = (unsigned)width;
 	}
 }
 
@@ -130,8 +132,8 @@ int bar_print(struct buf *out, __u64 value, __u64 max, unsigned width, bool asci
 	if (ascii)
 		return buf_add_repeat(out, '#', whole + (rest >= 4 || !whole ? 1 : 0));
 	for (unsigned i = 0; i < whole; i++)
-		buf_add_str(out, "\xe2\x96\x88"); /* U+2588 full block; U+2589 to U+258F: seven eighths to one */
-	if (rest) {
+		buf_add_str(out, "\xe2\x96\x88");
+	if (rest) { /* U+2588 is a full block, U+2589 to U+258F are seven eighths to one */
 		char block[] = { '\xe2', '\x96', (char)(0x90 - rest), '\0' };
 
 		buf_add_str(out, block);
@@ -179,8 +181,8 @@ int bars_print(struct buf *out, const struct bar *bars, unsigned count, unsigned
 			continue;
 		}
 		bar_bounds(&bars[i], low, high);
-		buf_printf(out, "  %*s .. %*s  %*llu  ", (int)low_width, low, (int)high_width, high, (int)number_width,
-			   bars[i].count);
+		buf_printf(out, "  %*s .. %*s", (int)low_width, low, (int)high_width, high);
+		buf_printf(out, "  %*llu  ", (int)number_width, bars[i].count);
 		bar_print(out, bars[i].count, most, width, ascii);
 		buf_add_char(out, '\n');
 	}

@@ -6,7 +6,7 @@
 
 #define NS_PER_US 1000ull
 #define NS_PER_MS 1000000ull
-#define NS_PER_S 1000000000ull
+#define NS_PER_S  1000000000ull
 
 __u64 time_now_ns(void);
 /* Wall clock (ns since 1970) minus CLOCK_MONOTONIC, measured now. Add it to a monotonic time to show it. */

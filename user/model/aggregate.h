@@ -30,9 +30,10 @@ struct series *aggregate_series(struct aggregate *agg, const struct metric *metr
 void series_add_hist(struct series *s, __u64 value_ns);
 /* HIST_SLOTS counts with their sum and the greatest value among them (0: not known). */
 void series_add_slots(struct series *s, const __u32 *slots, __u64 sum_ns, __u64 max_ns);
-void series_add(struct series *s, __u64 value);	 /* METRIC_SUM */
-void series_total(struct series *s, __u64 total); /* METRIC_SUM counted elsewhere: the sum so far; a smaller one is ignored */
-void series_set(struct series *s, __s64 value);	 /* METRIC_GAUGE */
+void series_add(struct series *s, __u64 value); /* METRIC_SUM */
+/* METRIC_SUM counted elsewhere: the sum so far; a smaller one is ignored. */
+void series_total(struct series *s, __u64 total);
+void series_set(struct series *s, __s64 value); /* METRIC_GAUGE */
 
 struct snapshot *aggregate_take(struct aggregate *agg, __u64 time_ns, __u64 time_unix_ns); /* NULL: no memory */
 void aggregate_forget(struct aggregate *agg, __u64 cgroup_id); /* frees its series; handles to them are invalid */

@@ -8,7 +8,7 @@
 
 #define NS_PER_S 1000000000ull
 /* Boundaries of the exponential buckets: the lower one of the first bucket and the upper one of each. */
-#define EXP_BOUNDS (HIST_EXP_COUNT + 1)
+#define EXP_BOUNDS     (HIST_EXP_COUNT + 1)
 #define HIST_UNBOUNDED (HIST_SLOTS - 1)
 
 _Static_assert(HIST_SLOTS <= HIST_TABLE, "a slot for every threshold");
@@ -17,8 +17,9 @@ _Static_assert(HIST_SLOTS <= HIST_TABLE, "a slot for every threshold");
 static struct {
 	pthread_once_t once;
 	__u64 threshold[HIST_TABLE];
-	__u8 exponential[HIST_SLOTS]; /* slot -> 0: at or below the first boundary, 1: first bucket, ... */
-	__u8 explicit[HIST_SLOTS];    /* slot -> explicit bucket */
+	/* By slot: exponential bucket (0: at or below the first boundary, 1: first, ...) and explicit one. */
+	__u8 exponential[HIST_SLOTS];
+	__u8 explicit[HIST_SLOTS];
 } tables = { .once = PTHREAD_ONCE_INIT };
 
 static const __u64 explicit_ns[HIST_EXPLICIT_COUNT] = {
@@ -84,7 +85,7 @@ void hist_done(struct hist *h)
 static int window_cover(struct hist *h, unsigned low, unsigned high)
 {
 	unsigned end = h->low + h->stored; /* one behind the last */
-	unsigned new_low = low, new_end = high + 1, slack;
+	unsigned new_low = low, new_end = high + 1, need, want;
 	__u64 *slots;
 
 	if (h->stored) {
@@ -92,11 +93,12 @@ static int window_cover(struct hist *h, unsigned low, unsigned high)
 			return 0;
 		new_low = low < h->low ? low : h->low;
 		new_end = high >= end ? high + 1 : end;
-		slack = h->stored + h->stored / 2 > new_end - new_low ? h->stored + h->stored / 2 - (new_end - new_low) : 0;
-		if (low < h->low)
-			new_low -= slack < new_low ? slack : new_low;
-		else
-			new_end += slack;
+		need = new_end - new_low;
+		want = h->stored + h->stored / 2;
+		if (want > need && low < h->low)
+			new_low -= want - need < new_low ? want - need : new_low;
+		else if (want > need)
+			new_end += want - need;
 	}
 	if (new_end > HIST_SLOTS)
 		new_end = HIST_SLOTS;

@@ -24,8 +24,8 @@ const __u64 *hist_thresholds(void);
 /* The 14 explicit boundaries in nanoseconds, ascending. */
 const __u64 *hist_explicit(void);
 
-void hist_done(struct hist *h);			 /* frees the slots; @h is empty afterwards */
-int hist_add(struct hist *h, __u64 value_ns);	 /* 0 or -ENOMEM (then nothing has changed) */
+void hist_done(struct hist *h);		      /* frees the slots; @h is empty afterwards */
+int hist_add(struct hist *h, __u64 value_ns); /* 0 or -ENOMEM (then nothing has changed) */
 int hist_add_slots(struct hist *h, const __u32 *slots, __u64 sum_ns, __u64 max_ns); /* HIST_SLOTS counts */
 int hist_merge(struct hist *to, const struct hist *from);
 int hist_copy(struct hist *to, const struct hist *from); /* @to is overwritten, must be initialised */

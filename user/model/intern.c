@@ -10,14 +10,16 @@
 
 #define INTERN_CHUNK_BYTES (16u << 10)
 
+struct chunk {
+	struct chunk *next; /* so that a leak checker finds the full ones */
+	char data[];
+};
+
 /* One table for the program: that is what lets every layer compare names by pointer. Chunks are never freed. */
 static struct {
 	pthread_mutex_t lock;
 	struct map strings;
-	struct chunk {
-		struct chunk *next; /* so that a leak checker finds the full ones */
-		char data[];
-	} *chunks;
+	struct chunk *chunks;
 	char *free;
 	size_t free_bytes;
 	size_t chunk_bytes; /* all of them */

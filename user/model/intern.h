@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #define INTERN_BYTES_MAX (8u << 20)
-#define INTERN_OVERFLOW "{overflow}"
+#define INTERN_OVERFLOW	 "{overflow}"
 
 const char *intern(const char *text, size_t bytes);
 const char *intern_str(const char *text);

@@ -12,12 +12,12 @@ enum metric_kind {
 };
 
 struct metric {
-	const char *name;   /* OpenTelemetry name, dots */
-	const char *unit;   /* UCUM: "s", "By", "{request}" */
-	const char *text;   /* one sentence for HELP and the manual */
+	const char *name; /* OpenTelemetry name, dots */
+	const char *unit; /* UCUM: "s", "By", "{request}" */
+	const char *text; /* one sentence for HELP and the manual */
 	enum metric_kind kind;
-	bool updown;	    /* METRIC_GAUGE: an UpDownCounter */
-	double scale;	    /* exported value = internal value * scale; 0 means 1. Histograms: always 1e-9 */
+	bool updown;  /* METRIC_GAUGE: an UpDownCounter */
+	double scale; /* exported value = internal value * scale; 0 means 1. Histograms: always 1e-9 */
 };
 
 enum attr_type { ATTR_STR, ATTR_INT };

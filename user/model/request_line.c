@@ -14,8 +14,8 @@ static bool is_token_char(char c)
 
 static bool is_scheme_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       c == '+' || c == '-' || c == '.';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '-' ||
+	       c == '.';
 }
 
 static bool is_end(char c)
@@ -94,8 +94,7 @@ static void target_split(struct request_line *line)
 
 		line->form = TARGET_ABSOLUTE;
 		authority_bytes = span_until(rest, "/?#");
-		line->authority = authority_strip(
-			(struct slice){ .data = rest.data, .bytes = authority_bytes });
+		line->authority = authority_strip((struct slice){ .data = rest.data, .bytes = authority_bytes });
 		path_split(line, slice_from(rest, authority_bytes));
 	} else {
 		line->form = TARGET_OTHER;

@@ -24,11 +24,11 @@ struct request_line {
 	struct slice method;
 	struct slice target;	/* as sent */
 	struct slice authority; /* of the absolute and the authority form, otherwise empty; without user:password@ */
-	struct slice path;	/* of the origin and the absolute form ("/" when there is none); without ? and # parts */
-	struct slice query;	/* behind '?', without it */
+	struct slice path;  /* of the origin and the absolute form ("/" when there is none); without ? and # parts */
+	struct slice query; /* behind '?', without it */
 	enum target_form form;
-	bool path_cut;		/* the bytes ended inside the path: more of it may follow */
-	bool target_cut;	/* the bytes ended inside the target */
+	bool path_cut;	 /* the bytes ended inside the path: more of it may follow */
+	bool target_cut; /* the bytes ended inside the target */
 };
 
 /* 0 or -EINVAL (no method, or bytes that no method has); *ret is written on success only. Borrows @line.

@@ -9,16 +9,16 @@
 #include "base/why.h"
 #include "model/intern.h"
 
-#define ID_TEXT "{id}"
-#define ID_BYTES (sizeof(ID_TEXT) - 1)
+#define ID_TEXT	   "{id}"
+#define ID_BYTES   (sizeof(ID_TEXT) - 1)
 #define UUID_BYTES 36
 /* Every path that fits into a captured request line fits, even when each of its bytes is escaped. */
-#define PATH_ROOM 1024
+#define PATH_ROOM   1024
 #define CGROUPS_MAX 16384
 
 /* What makes a run of letters and digits an identifier. Five digits: years and ports of one API version stay. */
 #define DIGITS_MIN 5
-#define HEX_MIN 8
+#define HEX_MIN	   8
 #define OPAQUE_MIN 20
 
 /* The routes that paths of one cgroup have been given, interned strings. */
@@ -117,8 +117,7 @@ static bool is_uuid(const char *text, size_t bytes)
 /* Letters and digits mixed as no name is. One digit or two at the end ("...V2") do not make a name an identifier. */
 static bool is_opaque(const struct census *c, size_t bytes)
 {
-	return bytes >= OPAQUE_MIN && c->digits && c->lower + c->upper &&
-	       (c->digits >= 3 || c->turns >= 2);
+	return bytes >= OPAQUE_MIN && c->digits && c->lower + c->upper && (c->digits >= 3 || c->turns >= 2);
 }
 
 /* @token consists of letters and digits only. */
@@ -307,8 +306,7 @@ static size_t path_normalise(const char *path, bool cut, char ret[ROUTE_BYTES_MA
 
 		part_bytes = partial ? 0 : segment_normalise(segment.at, segment.bytes, part);
 		/* Two bytes stay free for a star, one for the end. */
-		if (partial || segments++ >= ROUTE_SEGMENTS_MAX ||
-		    used + 1 + part_bytes > ROUTE_BYTES_MAX - 3) {
+		if (partial || segments++ >= ROUTE_SEGMENTS_MAX || used + 1 + part_bytes > ROUTE_BYTES_MAX - 3) {
 			memcpy(ret + used, "/*", 2);
 			used += 2;
 			break;
@@ -549,6 +547,5 @@ __u64 routes_overflowed(const struct routes *routes)
 
 size_t routes_used_bytes(const struct routes *routes)
 {
-	return routes->sets_bytes + map_bytes(&routes->sets) +
-	       routes->sets.count * sizeof(struct route_set);
+	return routes->sets_bytes + map_bytes(&routes->sets) + routes->sets.count * sizeof(struct route_set);
 }

@@ -9,22 +9,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ROUTE_OTHER "{other}" /* no path begins with '{', so it cannot be mistaken for one */
-#define ROUTE_BYTES_MAX 160
-#define ROUTE_SEGMENTS_MAX 12  /* what is deeper becomes one "*" */
+#define ROUTE_OTHER		"{other}" /* no path begins with '{', so it cannot be mistaken for one */
+#define ROUTE_BYTES_MAX		160
+#define ROUTE_SEGMENTS_MAX	12 /* what is deeper becomes one "*" */
 #define ROUTE_SEGMENT_BYTES_MAX 64 /* a longer segment is no name: "{id}" */
-#define ROUTE_PATTERNS_MAX 100
-#define ROUTE_PER_CGROUP_MAX 200 /* the usual limit */
+#define ROUTE_PATTERNS_MAX	100
+#define ROUTE_PER_CGROUP_MAX	200 /* the usual limit */
 
 struct routes;
 struct why;
 
 struct routes_options {
-	bool off;			/* routes_find() answers NULL */
+	bool off; /* routes_find() answers NULL */
 	/* NULL-terminated, or NULL; copied. Segments: text, {x} for any one, a star inside for any part of one; a segment
 	 * that is only a star stands for any one too, and as the last segment for all that follows, nothing included. */
 	const char *const *patterns;
-	unsigned per_cgroup_max;	/* 0: ROUTE_PER_CGROUP_MAX */
+	unsigned per_cgroup_max; /* 0: ROUTE_PER_CGROUP_MAX */
 };
 
 /* -EINVAL with the pattern at fault in @why, or -ENOMEM. */

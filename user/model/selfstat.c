@@ -22,11 +22,11 @@
 #define UNIT_SCALE(unit) (sizeof(unit) == sizeof("s") ? 1e-9 : 0)
 
 const struct metric selfstat_metrics[SELFSTAT_MAX] = {
-#define SELFSTAT(id, metric_name, metric_unit, metric_kind, first, second, sentence)               \
-	[SELFSTAT_##id] = { .name = metric_name,                                                   \
-			    .unit = metric_unit,                                                   \
-			    .text = sentence,                                                      \
-			    .scale = UNIT_SCALE(metric_unit),                                      \
+#define SELFSTAT(id, metric_name, metric_unit, metric_kind, first, second, sentence) \
+	[SELFSTAT_##id] = { .name = metric_name,                                     \
+			    .unit = metric_unit,                                     \
+			    .text = sentence,                                        \
+			    .scale = UNIT_SCALE(metric_unit),                        \
 			    KIND_##metric_kind },
 #include "model/selfstat.def"
 #undef SELFSTAT
@@ -39,8 +39,8 @@ static const char *const attr_keys[SELFSTAT_MAX][2] = {
 };
 
 static const char *const reason_names[LOSS_MAX] = {
-	[LOSS_RING] = "ring",	    [LOSS_TABLE] = "table",	[LOSS_BUSY] = "busy",
-	[LOSS_REORDER] = "reorder", [LOSS_STEPS] = "steps",	[LOSS_DEPTH] = "depth",
+	[LOSS_RING] = "ring",	    [LOSS_TABLE] = "table",	    [LOSS_BUSY] = "busy",
+	[LOSS_REORDER] = "reorder", [LOSS_STEPS] = "steps",	    [LOSS_DEPTH] = "depth",
 	[LOSS_PARSE] = "parse",	    [LOSS_UNMATCHED] = "unmatched", [LOSS_MEMORY] = "memory",
 };
 
@@ -61,8 +61,8 @@ const char *loss_reason_name(enum loss_reason reason)
 	return (unsigned)reason < LOSS_MAX ? reason_names[reason] : "unknown";
 }
 
-static struct series *series_find(struct aggregate *agg, enum selfstat_id id, const char *first,
-				  const char *second, __u64 start_ns)
+static struct series *series_find(struct aggregate *agg, enum selfstat_id id, const char *first, const char *second,
+				  __u64 start_ns)
 {
 	const char *const values[2] = { first, second };
 	struct attr attrs[2];
@@ -81,14 +81,13 @@ static struct series *series_find(struct aggregate *agg, enum selfstat_id id, co
 	return aggregate_series(agg, &selfstat_metrics[id], 0, attrs, count, start_ns);
 }
 
-void selfstat_total(struct aggregate *agg, enum selfstat_id id, const char *first,
-		    const char *second, __u64 total, __u64 start_ns)
+void selfstat_total(struct aggregate *agg, enum selfstat_id id, const char *first, const char *second, __u64 total,
+		    __u64 start_ns)
 {
 	series_total(series_find(agg, id, first, second, start_ns), total);
 }
 
-void selfstat_gauge(struct aggregate *agg, enum selfstat_id id, const char *first,
-		    const char *second, __s64 value)
+void selfstat_gauge(struct aggregate *agg, enum selfstat_id id, const char *first, const char *second, __s64 value)
 {
 	series_set(series_find(agg, id, first, second, time_now_ns()), value);
 }
@@ -98,16 +97,15 @@ void selfstat_hist(struct aggregate *agg, enum selfstat_id id, __u64 value_ns, _
 	series_add_hist(series_find(agg, id, NULL, NULL, start_ns), value_ns);
 }
 
-void selfstat_signal(struct aggregate *agg, const char *signal, __u64 seen, __u64 delivered,
-		     __u64 filtered, const __u64 *lost, __u64 start_ns)
+void selfstat_signal(struct aggregate *agg, const char *signal, __u64 seen, __u64 delivered, __u64 filtered,
+		     const __u64 *lost, __u64 start_ns)
 {
 	selfstat_total(agg, SELFSTAT_signal_seen, signal, NULL, seen, start_ns);
 	selfstat_total(agg, SELFSTAT_signal_delivered, signal, NULL, delivered, start_ns);
 	selfstat_total(agg, SELFSTAT_signal_filtered, signal, NULL, filtered, start_ns);
 	/* Reasons that never happened too: an alert on a series that does not exist cannot fire. */
 	for (unsigned reason = 0; reason < LOSS_MAX; reason++)
-		selfstat_total(agg, SELFSTAT_signal_lost, signal, reason_names[reason], lost[reason],
-			       start_ns);
+		selfstat_total(agg, SELFSTAT_signal_lost, signal, reason_names[reason], lost[reason], start_ns);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -181,14 +179,13 @@ void selfstat_publish(struct aggregate *agg, __u64 start_ns)
 	memcpy(cells, state.cells, count * sizeof(cells[0]));
 	pthread_mutex_unlock(&state.lock);
 	for (unsigned i = 0; i < count; i++)
-		selfstat_total(agg, cells[i].id, cells[i].first, cells[i].second, cells[i].total,
-			       start_ns);
+		selfstat_total(agg, cells[i].id, cells[i].first, cells[i].second, cells[i].total, start_ns);
 
 	selfstat_gauge(agg, SELFSTAT_intern_bytes, NULL, NULL, (__s64)intern_used_bytes());
 	selfstat_total(agg, SELFSTAT_intern_overflow, NULL, NULL, intern_overflowed(), start_ns);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-	selfstat_total(agg, SELFSTAT_process_cpu, NULL, NULL,
-		       (__u64)cpu.tv_sec * NS_PER_S + (__u64)cpu.tv_nsec, start_ns);
+	selfstat_total(agg, SELFSTAT_process_cpu, NULL, NULL, (__u64)cpu.tv_sec * NS_PER_S + (__u64)cpu.tv_nsec,
+		       start_ns);
 	selfstat_gauge(agg, SELFSTAT_process_memory, NULL, NULL, (__s64)resident_bytes());
 	aggregate_use(agg, &use);
 	selfstat_gauge(agg, SELFSTAT_series_count, NULL, NULL, (__s64)use.series);

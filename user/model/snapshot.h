@@ -12,9 +12,9 @@
 
 struct point {
 	const struct metric *metric;
-	__u64 cgroup_id;	     /* 0: the agent itself (selfstat) */
-	const struct workload *who;  /* set by enrich(), a reference (workload.h); NULL: the agent itself */
-	__u64 start_ns;		     /* CLOCK_MONOTONIC, when the series could first have counted */
+	__u64 cgroup_id;	    /* 0: the agent itself (selfstat) */
+	const struct workload *who; /* set by enrich(), a reference (workload.h); NULL: the agent itself */
+	__u64 start_ns;		    /* CLOCK_MONOTONIC, when the series could first have counted */
 	unsigned attrs_count;
 	struct attr attrs[ATTRS_MAX]; /* in the metric's order */
 	union {
@@ -27,9 +27,9 @@ struct point {
 /* One resource as exporters see it: points of one workload stand together, metrics inside in a stable order. */
 struct snapshot {
 	int refs;
-	__u64 time_ns;	      /* CLOCK_MONOTONIC, one for all points */
-	__u64 time_unix_ns;   /* the same moment, wall clock */
-	__u64 start_ns;	      /* agent start, CLOCK_MONOTONIC */
+	__u64 time_ns;	    /* CLOCK_MONOTONIC, one for all points */
+	__u64 time_unix_ns; /* the same moment, wall clock */
+	__u64 start_ns;	    /* agent start, CLOCK_MONOTONIC */
 	size_t points_count;
 	struct point *points; /* sorted by (who, metric, attrs) after enrich() */
 };

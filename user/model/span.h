@@ -20,9 +20,9 @@ struct field {
 #define SPAN_FIELDS_MAX 24
 
 struct span {
-	__u16 signal;	    /* enum signal_id */
-	__u32 pid;	    /* 0: not known */
-	__u64 time_ns;	    /* CLOCK_MONOTONIC, end */
+	__u16 signal;  /* enum signal_id */
+	__u32 pid;     /* 0: not known */
+	__u64 time_ns; /* CLOCK_MONOTONIC, end */
 	__u64 cgroup_id;
 	__u64 socket_cookie; /* 0: none */
 	unsigned fields_count;
