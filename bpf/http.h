@@ -120,7 +120,14 @@ struct http_config {
 	__u8 roles;   /* bit 1 << enum http_role */
 	__u8 labels;  /* 1: look up labels and count known ones in the kernel */
 	__u8 cgroups; /* 1: only cgroups in the map http_cgroups give records */
-	__u8 pad;
+	__u8 shadow;      /* 1: this kernel shows no socket storage to l7_state: l7_state_cookie runs */
+};
+
+/* One connection with requests in flight, as the iterator over socket storage writes it. */
+struct http_inflight {
+	__u64 cgroup_id;
+	__u32 role;
+	__u32 count;
 };
 
 /* Writable by user space while running (one memory-mapped page). */

@@ -32,16 +32,14 @@ enum { CONN_NEW, CONN_HTTP, CONN_IGNORED };
 	64 /* requests in flight on one connection, a power of two; browsers and clients pipeline 16 at most */
 #define SEGMENT_KEEP 1024 /* bytes kept of a segment out of order or parked: a power of two */
 #define SEGMENTS     4
-#define MISSES_NEW   4 /* payload segments that a new connection has to begin like HTTP */
-#define MISSES_OLD \
-	64 /* the same, older than the program: segments that follow one of the other direction */
-#define STEPS 32 /* messages, chunks or windows in one program run; 32 tail calls follow */
-#define SLOTS \
-	4 /* scratch per CPU: a task, a softirq above it, and as many again where tasks can be preempted */
+#define MISSES_NEW   4	/* payload segments that a new connection has to begin like HTTP */
+#define MISSES_OLD   64 /* the same, older than the program: segments that follow one of the other direction */
+#define STEPS	     32 /* messages, chunks or windows in one program run; 32 tail calls follow */
+#define SLOTS	     4 /* scratch per CPU: a task, a softirq above it, and as many again where tasks can be preempted */
 
-#define TH_FIN       1
-#define TH_SYN       2
-#define TH_RST       4
+#define TH_FIN	     1
+#define TH_SYN	     2
+#define TH_RST	     4
 #define STATE_LISTEN 10
 #define STATE_CLOSE  7
 
@@ -66,10 +64,10 @@ struct l7_exchange {
 struct l7_half {
 	struct http_half m;
 	__u64 start_ns; /* first byte of the message in hand */
-	__u64 last_ns;  /* last payload */
+	__u64 last_ns;	/* last payload */
 	__u32 next_seq;
 	__u32 pos, end; /* what is still to be looked at of the segment in hand */
-	__u32 current;  /* requests: index of the exchange in hand */
+	__u32 current;	/* requests: index of the exchange in hand */
 	__u8 busy;
 	__u8 synced;
 	__u8 carry;  /* bytes kept of a line that goes on */
@@ -80,12 +78,25 @@ struct l7_half {
 	__u8 pad;
 };
 
+/* What an exchange is told with, and the oldest one: apart from the lock, so that it can be copied. */
+struct l7_known {
+	__u64 cgroup_id;
+	__u64 cookie;
+	__u64 seed; /* makes path hashes of clients differ by server */
+	__u64 label_hash;
+	__u32 label;
+	__u16 local_port, peer_port;
+	__u8 local[16], peer[16];
+	__u8 role;
+	__u8 pad[7];
+	struct l7_exchange first;
+};
+
 struct l7_conn {
 	struct bpf_spin_lock lock; /* head and who may finish an exchange */
-	__u32 head;                /* oldest exchange in flight */
-	__u32 tail;                /* next to be pushed; by the request half only */
+	__u32 head;		   /* oldest exchange in flight */
+	__u32 tail;		   /* next to be pushed; by the request half only */
 	__u8 state;
-	__u8 role;
 	__u8 old; /* carried data before it was first seen */
 	__u8 misses;
 	__u8 turn;  /* direction of the last payload, while not recognised */
@@ -93,18 +104,10 @@ struct l7_conn {
 	__u8 abort; /* enum http_error under which what is in flight is being ended */
 	__u8 inline_busy;
 	__u8 parked; /* its first segment came in on the listener and waits in l7_reorders */
-	__u8 pad[3];
-	__u32 label;
-	__u64 label_hash;
-	__u64 cgroup_id;
-	__u64 cookie;
+	__u32 pad;
 	__u64 parked_ns; /* when it did */
-	__u64 seed;      /* makes path hashes of clients differ by server */
-	__u16 local_port, peer_port;
-	__u32 pad2;
-	__u8 local[16], peer[16];
 	struct l7_half half[2];
-	struct l7_exchange first;
+	struct l7_known known;
 };
 
 struct l7_queue {
@@ -225,15 +228,23 @@ struct {
 	__type(value, __u8);
 } http_cgroups SEC(".maps");
 
+/* Where tracing programs have no socket storage (5.10): a copy of the connection with its oldest exchange, while one is in
+ * flight, by socket cookie. One entry elsewhere (config.shadow). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, struct l7_known);
+} l7_shadows SEC(".maps");
+
 static const char zero_stat[sizeof(struct http_stat)] = {};
 
-#define COUNT(field)                                                                             \
-	({                                                                                       \
-		__u32 __zero = 0;                                                                \
-		struct http_count *__c = bpf_map_lookup_elem(&http_counts, &__zero);             \
-		if (__c)                                                                         \
-			__sync_fetch_and_add(&__c->field,                                        \
-					     1); /* a softirq can come in between on this CPU */ \
+#define COUNT(field)                                                                                          \
+	({                                                                                                    \
+		__u32 __zero = 0;                                                                             \
+		struct http_count *__c = bpf_map_lookup_elem(&http_counts, &__zero);                          \
+		if (__c)                                                                                      \
+			__sync_fetch_and_add(&__c->field, 1); /* a softirq can come in between on this CPU */ \
 	})
 
 static __always_inline struct l7_scratch *scratch_claim(__u64 token)
@@ -254,8 +265,8 @@ static __always_inline struct l7_scratch *scratch_claim(__u64 token)
 
 /* ---- emit: an exchange that ended becomes a record or a table entry, exactly one of them ---- */
 
-static __always_inline void l7_table_add(const struct http_key *key, __u64 duration_ns,
-					 __u64 request_bytes, __u64 response_bytes)
+static __always_inline void l7_table_add(const struct http_key *key, __u64 duration_ns, __u64 request_bytes,
+					 __u64 response_bytes)
 {
 	volatile struct http_control *ctl = control_get();
 	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns, ctl ? ctl->zero : 0);
@@ -269,8 +280,7 @@ static __always_inline void l7_table_add(const struct http_key *key, __u64 durat
 	if (!st) {
 		struct http_key overflow = {};
 
-		st = bpf_map_lookup_elem(&http_table,
-					 &overflow); /* made by user space before attach */
+		st = bpf_map_lookup_elem(&http_table, &overflow); /* made by user space before attach */
 		if (!st) {
 			COUNT(lost[LOSS_TABLE]);
 			return;
@@ -303,10 +313,10 @@ static __always_inline void l7_table_add(const struct http_key *key, __u64 durat
 }
 
 /* Fills and submits a record. False: the ring is full. */
-static __always_inline int l7_record(struct bpf_sock *sk, struct l7_conn *conn,
-				     struct l7_exchange *ex, __u64 end_ns, __u8 error)
+static __always_inline int l7_record(struct bpf_sock *sk, struct l7_known *known, struct l7_exchange *ex, __u64 end_ns,
+				     __u8 error)
 {
-	struct http_event *ev = emit_begin(SIGNAL_http, sizeof(*ev), end_ns, conn->cgroup_id);
+	struct http_event *ev = emit_begin(SIGNAL_http, sizeof(*ev), end_ns, known->cgroup_id);
 	struct bpf_tcp_sock *tp = sk ? bpf_tcp_sock(sk) : NULL;
 
 	if (!ev)
@@ -317,78 +327,77 @@ static __always_inline int l7_record(struct bpf_sock *sk, struct l7_conn *conn,
 	ev->duration_ns = end_ns - ex->start_ns;
 	ev->request_bytes = ex->request_bytes;
 	ev->response_bytes = ex->response_bytes;
-	ev->socket_cookie = conn->cookie;
+	ev->socket_cookie = known->cookie;
 	ev->path_hash = ex->path_hash;
 	ev->status = ex->status;
 	ev->line_bytes = ex->line_bytes;
 	ev->method = ex->method;
-	ev->role = conn->role;
+	ev->role = known->role;
 	ev->version = ex->version;
 	ev->error = error;
 	ev->flags = ex->flags;
 	__builtin_memset(ev->pad, 0, sizeof(ev->pad));
-	ev->local_port = conn->local_port;
-	ev->peer_port = conn->peer_port;
+	ev->local_port = known->local_port;
+	ev->peer_port = known->peer_port;
 	ev->pad2 = 0;
-	__builtin_memcpy(ev->local, conn->local, 16);
-	__builtin_memcpy(ev->peer, conn->peer, 16);
+	__builtin_memcpy(ev->local, known->local, 16);
+	__builtin_memcpy(ev->peer, known->peer, 16);
 	__builtin_memcpy(ev->line, ex->line, sizeof(ev->line));
 	emit_end(ev);
 	return 1;
 }
 
-static __always_inline int l7_filtered(struct l7_conn *conn, struct l7_exchange *ex,
-				       __u64 duration_ns)
+static __always_inline int l7_filtered(struct l7_known *known, struct l7_exchange *ex, __u64 duration_ns)
 {
 	if (duration_ns < config.min_ns)
 		return 1;
 	if (config.status_max && (ex->status < config.status_min || ex->status > config.status_max))
 		return 1;
-	return config.cgroups && !bpf_map_lookup_elem(&http_cgroups, &conn->cgroup_id);
+	return config.cgroups && !bpf_map_lookup_elem(&http_cgroups, &known->cgroup_id);
 }
 
 /* Label of the exchange, when user space has told one. The last one found is kept with the connection: the next
  * request usually asks for the same path. */
-static __always_inline __u32 l7_label(struct l7_conn *conn, struct l7_exchange *ex)
+static __always_inline __u32 l7_label(struct l7_known *known, struct l7_exchange *ex)
 {
 	struct http_label_key key;
 	__u32 *label;
 
-	if (conn->label && conn->label_hash == ex->path_hash)
-		return conn->label;
-	key.cgroup_id = conn->cgroup_id;
+	if (known->label && known->label_hash == ex->path_hash)
+		return known->label;
+	key.cgroup_id = known->cgroup_id;
 	key.path_hash = ex->path_hash;
 	label = bpf_map_lookup_elem(&http_labels, &key);
 	if (!label)
 		return HTTP_LABEL_NONE;
-	conn->label = 0;
-	conn->label_hash = ex->path_hash;
-	conn->label = *label;
+	known->label = 0;
+	known->label_hash = ex->path_hash;
+	known->label = *label;
 	return *label;
 }
 
-static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_conn *conn,
-				    struct l7_exchange *ex, __u64 end_ns, __u8 error)
+static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known, struct l7_exchange *ex, __u64 end_ns,
+				    __u8 error)
 {
 	volatile struct http_control *ctl = control_get();
 	__u64 duration_ns = end_ns - ex->start_ns;
 	struct http_key key = {};
 
 	COUNT(seen);
-	if (l7_filtered(conn, ex, duration_ns)) {
+	if (l7_filtered(known, ex, duration_ns)) {
 		COUNT(filtered);
 		return;
 	}
 	if (config.labels && ctl && !ctl->records)
-		key.label = l7_label(conn, ex);
-	if (key.label == HTTP_LABEL_NONE && l7_record(sk, conn, ex, end_ns, error)) {
+		key.label = l7_label(known, ex);
+	if (key.label == HTTP_LABEL_NONE && l7_record(sk, known, ex, end_ns, error)) {
 		COUNT(ring);
 		return;
 	}
-	key.cgroup_id = conn->cgroup_id;
+	key.cgroup_id = known->cgroup_id;
 	key.status = ex->status;
 	key.method = ex->method;
-	key.role = conn->role;
+	key.role = known->role;
 	key.version = ex->version;
 	key.error = error;
 	l7_table_add(&key, duration_ns, ex->request_bytes, ex->response_bytes);
@@ -399,7 +408,7 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_conn *conn,
 /* The exchange numbered @index, wherever it is kept; NULL: it was not (too many in flight, no memory). */
 static __always_inline struct l7_exchange *l7_find(void *sk, struct l7_conn *conn, __u32 index)
 {
-	struct l7_exchange *ex = &conn->first;
+	struct l7_exchange *ex = &conn->known.first;
 	struct l7_queue *q;
 
 	if (conn->inline_busy && ex->index == index)
@@ -419,7 +428,7 @@ static __always_inline struct l7_exchange *l7_push(void *sk, struct l7_conn *con
 	struct l7_queue *q;
 
 	if (!conn->inline_busy) {
-		ex = &conn->first;
+		ex = &conn->known.first;
 		conn->inline_busy = 1;
 	} else {
 		q = bpf_sk_storage_get(&l7_queues, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -445,9 +454,8 @@ static __always_inline struct l7_exchange *l7_push(void *sk, struct l7_conn *con
 
 /* Ends the oldest exchange in flight, if there is one and nobody else does it now. @owner: the socket, of whichever
  * type the program has; @sk: the same in cgroup_skb, NULL elsewhere. */
-static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l7_conn *conn,
-				      struct l7_half *requests, struct l7_half *responses,
-				      __u64 end_ns, __u8 error)
+static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *requests,
+				      struct l7_half *responses, __u64 end_ns, __u8 error)
 {
 	struct l7_exchange *ex;
 	__u32 index = conn->head;
@@ -464,19 +472,20 @@ static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l
 	bpf_spin_unlock(&conn->lock);
 	if (!mine)
 		return;
+	if (config.shadow && index + 1 == conn->tail)
+		bpf_map_delete_elem(&l7_shadows, &conn->known.cookie);
 	if (!ex) {
 		COUNT(seen);
 		COUNT(lost[LOSS_DEPTH]);
 		return;
 	}
-	if (requests->open &&
-	    requests->current == index) /* the answer came before the request was over */
+	if (requests->open && requests->current == index) /* the answer came before the request was over */
 		ex->request_bytes = requests->m.body;
 	ex->response_bytes = responses->m.body;
 	if (end_ns < ex->start_ns)
 		end_ns = ex->start_ns;
-	l7_emit(sk, conn, ex, end_ns, error);
-	if (ex == &conn->first)
+	l7_emit(sk, &conn->known, ex, end_ns, error);
+	if (ex == &conn->known.first)
 		conn->inline_busy = 0;
 	else
 		ex->live = 0;
@@ -486,7 +495,7 @@ static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l
 
 static __always_inline int l7_is_request(struct l7_conn *conn, int dir)
 {
-	return (conn->role == HTTP_ROLE_SERVER) == (dir == DIR_IN);
+	return (conn->known.role == HTTP_ROLE_SERVER) == (dir == DIR_IN);
 }
 
 /* The direction has lost its place: it looks for a start line at the start of each segment from now on. */
@@ -499,8 +508,8 @@ static __always_inline void l7_lose_place(struct l7_half *h)
 }
 
 /* A request line was recognised at the start of the scratch buffer. */
-static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_conn *conn,
-					       struct l7_half *h, struct l7_scratch *s)
+static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h,
+					       struct l7_scratch *s)
 {
 	struct l7_exchange *ex;
 
@@ -512,14 +521,16 @@ static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_co
 	ex->start_ns = h->start_ns;
 	ex->method = h->m.method;
 	ex->version = h->m.version;
-	ex->line_bytes = http_copy_line(s->buf, ex->line, conn->seed, &ex->path_hash);
+	ex->line_bytes = http_copy_line(s->buf, ex->line, conn->known.seed, &ex->path_hash);
 	if (ex->line_bytes >= HTTP_LINE_MAX)
 		ex->flags = HTTP_FLAG_LINE_CUT;
+	if (config.shadow && ex == &conn->known.first &&
+	    bpf_map_update_elem(&l7_shadows, &conn->known.cookie, &conn->known, BPF_ANY))
+		COUNT(gaps[LOSS_MEMORY]);
 }
 
 /* A status line was recognised: the oldest exchange in flight gets its answer. */
-static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_conn *conn,
-						struct l7_half *h)
+static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h)
 {
 	struct l7_exchange *ex;
 
@@ -539,8 +550,8 @@ static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_c
 	ex->first_ns = h->start_ns;
 }
 
-static __always_inline void l7_message_over(struct bpf_sock *sk, struct l7_conn *conn, int dir,
-					    int request, __u64 now_ns)
+static __always_inline void l7_message_over(struct bpf_sock *sk, struct l7_conn *conn, int dir, int request,
+					    __u64 now_ns)
 {
 	struct l7_half *h = &conn->half[dir];
 
@@ -557,9 +568,8 @@ static __always_inline void l7_message_over(struct bpf_sock *sk, struct l7_conn 
 
 /* Brings the next bytes of the segment in hand into the scratch buffer, behind those carried over. Returns how many
  * bytes are there, 0 on failure; *ret_fresh: how many of them are new. */
-static __always_inline __u32 l7_window(struct __sk_buff *skb, struct bpf_sock *sk,
-				       struct l7_half *h, struct l7_scratch *s, int dir,
-				       __u32 *ret_fresh)
+static __always_inline __u32 l7_window(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_half *h,
+				       struct l7_scratch *s, int dir, __u32 *ret_fresh)
 {
 	__u64 carry = h->carry, take = h->end - h->pos, want;
 
@@ -622,8 +632,7 @@ static __always_inline void l7_miss(struct l7_conn *conn, struct l7_half *h)
 
 /* The line at the start of the window has no end in it. Keeps its first bytes for the next packet, or decides that it
  * is too long for that. */
-static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, struct l7_scratch *s,
-				      int dir)
+static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, struct l7_scratch *s, int dir)
 {
 	__u32 len = s->scan.len, fresh = s->fresh;
 
@@ -633,8 +642,7 @@ static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, st
 		h->pos += fresh;
 		h->carry = 0;
 	} else {
-		struct l7_split *split =
-			bpf_sk_storage_get(&l7_splits, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		struct l7_split *split = bpf_sk_storage_get(&l7_splits, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 		h->pos = h->end;
 		h->carry = 0;
@@ -650,8 +658,8 @@ static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, st
 }
 
 /* What the recogniser said of the window. */
-static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn, int dir,
-				      struct l7_scratch *s, __u64 now_ns)
+static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn, int dir, struct l7_scratch *s,
+				      __u64 now_ns)
 {
 	struct l7_half *h = &conn->half[dir];
 	__u32 events = s->scan.events;
@@ -659,10 +667,10 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 
 	if (events & HTTP_EV_START) {
 		if (conn->state != CONN_HTTP) {
-			conn->role = (kind == HTTP_REQUEST) == (dir == DIR_IN) ? HTTP_ROLE_SERVER
-									       : HTTP_ROLE_CLIENT;
+			conn->known.role = (kind == HTTP_REQUEST) == (dir == DIR_IN) ? HTTP_ROLE_SERVER
+										     : HTTP_ROLE_CLIENT;
 			conn->state = CONN_HTTP;
-			if (!(config.roles & 1 << (conn->role & 3))) {
+			if (!(config.roles & 1 << (conn->known.role & 3))) {
 				conn->state = CONN_IGNORED;
 				return;
 			}
@@ -672,8 +680,7 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 			COUNT(resyncs);
 			/* A response was cut off by the gap: its end passed unseen, at the latest with the last bytes. */
 			if (kind == HTTP_RESPONSE && h->open)
-				l7_finish(sk, sk, conn, &conn->half[!dir], h, h->last_ns,
-					  HTTP_ERROR_NONE);
+				l7_finish(sk, sk, conn, &conn->half[!dir], h, h->last_ns, HTTP_ERROR_NONE);
 		}
 		if (kind == HTTP_REQUEST)
 			l7_request_started(sk, conn, h, s);
@@ -688,8 +695,7 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 		if (phase != HTTP_SEEK) {
 			COUNT(gaps[LOSS_PARSE]);
 			if (kind == HTTP_RESPONSE)
-				l7_finish(sk, sk, conn, &conn->half[!dir], h, now_ns,
-					  HTTP_ERROR_MALFORMED);
+				l7_finish(sk, sk, conn, &conn->half[!dir], h, now_ns, HTTP_ERROR_MALFORMED);
 			h->open = 0;
 		}
 		l7_lose_place(h);
@@ -702,9 +708,8 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 }
 
 /* Works on the segment in hand from h->pos; at most one message starts and one ends. */
-static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk,
-				    struct l7_conn *conn, int dir, struct l7_scratch *s,
-				    __u64 now_ns)
+static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_conn *conn, int dir,
+				    struct l7_scratch *s, __u64 now_ns)
 {
 	struct l7_half *h = &conn->half[dir];
 	__u32 fresh, done;
@@ -734,9 +739,7 @@ static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk,
 		h->start_ns = now_ns;
 	s->scan.asked = HTTP_METHOD_OTHER;
 	if (conn->state == CONN_NEW)
-		s->scan.kind = (__u32)http_load8(s->buf) == HTTP_C4('H', 'T', 'T', 'P')
-				       ? HTTP_RESPONSE
-				       : HTTP_REQUEST;
+		s->scan.kind = (__u32)http_load8(s->buf) == HTTP_C4('H', 'T', 'T', 'P') ? HTTP_RESPONSE : HTTP_REQUEST;
 	else
 		s->scan.kind = l7_is_request(conn, dir) ? HTTP_REQUEST : HTTP_RESPONSE;
 	if (s->scan.kind == HTTP_RESPONSE && conn->head != conn->tail) {
@@ -819,8 +822,7 @@ static __always_inline int l7_passed_unseen(struct bpf_sock *sk, __u32 next_seq)
 }
 
 /* A segment that does not begin where the half stands. True: go on with what is left of it. */
-static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *conn,
-				      struct l7_packet *p, int dir)
+static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *conn, struct l7_packet *p, int dir)
 {
 	struct l7_half *h = &conn->half[dir & 1];
 	struct bpf_sock *sk = skb->sk;
@@ -855,8 +857,7 @@ static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *con
 }
 
 /* Is there a kept segment whose turn has come? Makes it the one in hand. */
-static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *conn,
-					struct l7_half *h)
+static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h)
 {
 	struct l7_reorder *r;
 	int found = 0;
@@ -893,8 +894,8 @@ static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *con
 
 /* ---- connections ---- */
 
-static __always_inline void l7_addresses(struct bpf_sock *sk, __u8 *local, __u8 *peer,
-					 __u16 *local_port, __u16 *peer_port)
+static __always_inline void l7_addresses(struct bpf_sock *sk, __u8 *local, __u8 *peer, __u16 *local_port,
+					 __u16 *peer_port)
 {
 	*local_port = sk->src_port;
 	*peer_port = bpf_ntohs((__u16)sk->dst_port);
@@ -917,8 +918,7 @@ static __always_inline void l7_addresses(struct bpf_sock *sk, __u8 *local, __u8 
 }
 
 /* The packet's own idea of the connection, for segments that come in on a listener. */
-static __always_inline void l7_tuple_of_packet(struct __sk_buff *skb, struct l7_packet *p,
-					       struct l7_tuple *t)
+static __always_inline void l7_tuple_of_packet(struct __sk_buff *skb, struct l7_packet *p, struct l7_tuple *t)
 {
 	__u32 tcp = 40;
 
@@ -987,10 +987,10 @@ static __always_inline void l7_adopt(struct bpf_sock *sk, struct l7_conn *conn)
 	struct l7_segment *parked, *seg;
 	struct l7_reorder *r;
 
-	__builtin_memcpy(tuple.local, conn->local, 16);
-	__builtin_memcpy(tuple.peer, conn->peer, 16);
-	tuple.local_port = conn->local_port;
-	tuple.peer_port = conn->peer_port;
+	__builtin_memcpy(tuple.local, conn->known.local, 16);
+	__builtin_memcpy(tuple.peer, conn->known.peer, 16);
+	tuple.local_port = conn->known.local_port;
+	tuple.peer_port = conn->known.peer_port;
 	parked = bpf_map_lookup_elem(&l7_parked, &tuple);
 	if (!parked)
 		return;
@@ -1037,14 +1037,13 @@ static __noinline struct l7_conn *l7_open(struct __sk_buff *skb, struct l7_packe
 		COUNT(gaps[LOSS_MEMORY]);
 		return NULL;
 	}
-	conn->cgroup_id = bpf_skb_cgroup_id(skb);
-	conn->cookie = bpf_get_socket_cookie(skb);
+	conn->known.cgroup_id = bpf_skb_cgroup_id(skb);
+	conn->known.cookie = bpf_get_socket_cookie(skb);
 	conn->old = tp->bytes_received || tp->bytes_acked > 1; /* the SYN may count as one */
-	l7_addresses(sk, conn->local, conn->peer, &conn->local_port, &conn->peer_port);
-	conn->seed = *(__u64 *)conn->peer ^ *(__u64 *)(conn->peer + 8) * 31 ^
-		     (__u64)conn->peer_port << 48;
-	if (dir == DIR_IN &&
-	    !conn->old) { /* what came before its turn is known from the first segment on */
+	l7_addresses(sk, conn->known.local, conn->known.peer, &conn->known.local_port, &conn->known.peer_port);
+	conn->known.seed = *(__u64 *)conn->known.peer ^ *(__u64 *)(conn->known.peer + 8) * 31 ^
+			   (__u64)conn->known.peer_port << 48;
+	if (dir == DIR_IN && !conn->old) { /* what came before its turn is known from the first segment on */
 		conn->half[DIR_IN].synced = 1;
 		conn->half[DIR_IN].next_seq = tp->rcv_nxt;
 	}
@@ -1214,9 +1213,8 @@ int l7_end_one(struct __sk_buff *skb)
 	conn = bpf_sk_storage_get(&l7_conns, sk, 0, 0);
 	if (!conn || conn->head == conn->tail)
 		return 0;
-	requests = conn->role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
-	l7_finish(sk, sk, conn, &conn->half[requests], &conn->half[!requests], bpf_ktime_get_ns(),
-		  conn->abort);
+	requests = conn->known.role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
+	l7_finish(sk, sk, conn, &conn->half[requests], &conn->half[!requests], bpf_ktime_get_ns(), conn->abort);
 	return 1;
 }
 
@@ -1416,8 +1414,7 @@ int l7_egress_adopt(struct __sk_buff *skb)
 
 /* ---- sockets that go away without a packet ---- */
 
-#define CLOSED_MAX \
-	4 /* exchanges told one by one; more in flight on a socket that vanishes are only counted */
+#define CLOSED_MAX 4 /* exchanges told one by one; more in flight on a socket that vanishes are only counted */
 
 static __always_inline void l7_closed(struct sock *sk)
 {
@@ -1427,13 +1424,12 @@ static __always_inline void l7_closed(struct sock *sk)
 
 	if (!conn || conn->state != CONN_HTTP || conn->head == conn->tail)
 		return;
-	requests = conn->role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
-	conn->abort = conn->half[0].fin | conn->half[1].fin ? HTTP_ERROR_CLOSED
-							    : HTTP_ERROR_TIMEOUT;
+	requests = conn->known.role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
+	conn->abort = conn->half[0].fin | conn->half[1].fin ? HTTP_ERROR_CLOSED : HTTP_ERROR_TIMEOUT;
 	http_forget();
 	for (int i = 0; i < CLOSED_MAX; i++)
-		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests],
-			  bpf_ktime_get_ns(), conn->abort);
+		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests], bpf_ktime_get_ns(),
+			  conn->abort);
 	bpf_spin_lock(&conn->lock);
 	left = conn->tail - conn->head;
 	conn->head = conn->tail;
@@ -1450,5 +1446,41 @@ int BPF_PROG(l7_state, struct sock *sk, int oldstate, int newstate)
 {
 	if (newstate == STATE_CLOSE)
 		l7_closed(sk);
+	return 0;
+}
+
+/* The same for kernels without socket storage in tracing programs. What else was in flight than the oldest exchange is
+ * counted as lost. */
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(l7_state_cookie, struct sock *sk, int oldstate, int newstate)
+{
+	struct l7_known *known;
+	__u64 cookie;
+
+	if (newstate != STATE_CLOSE)
+		return 0;
+	cookie = sk->__sk_common.skc_cookie.counter; /* given when the connection was first seen */
+	known = bpf_map_lookup_elem(&l7_shadows, &cookie);
+	if (!known)
+		return 0;
+	l7_emit(NULL, known, &known->first, bpf_ktime_get_ns(), HTTP_ERROR_TIMEOUT);
+	bpf_map_delete_elem(&l7_shadows, &cookie);
+	return 0;
+}
+
+/* ---- on demand: connections with requests in flight ---- */
+
+SEC("?iter/bpf_sk_storage_map")
+int l7_inflight(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct l7_conn *conn = ctx->value;
+	struct http_inflight row = {};
+
+	if (!conn || conn->state != CONN_HTTP || conn->head == conn->tail)
+		return 0;
+	row.cgroup_id = conn->known.cgroup_id;
+	row.role = conn->known.role;
+	row.count = conn->tail - conn->head;
+	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }

@@ -35,6 +35,10 @@ struct sock_cgroup_data {
 /* --- sockets ----------------------------------------------------------------------------------------------------- */
 
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
@@ -42,6 +46,7 @@ struct sock_common {
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num;
+	atomic64_t skc_cookie;
 };
 
 struct sock {
