@@ -9,11 +9,11 @@ enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct command {
 	const char *name;
-	const char *summary;	  /* one line of `weir --help` */
-	const char *argument;	  /* "SIGNAL": one word must follow the verb; NULL: none may */
-	enum verb verb;		  /* which rows of options.def it takes */
-	const char *text;	  /* paragraph of `weir VERB --help`, ends with a newline */
-	const char *example;	  /* command lines with a sentence each, ends with a newline */
+	const char *summary;  /* one line of `weir --help` */
+	const char *argument; /* "SIGNAL": one word must follow the verb; NULL: none may */
+	enum verb verb;	      /* which rows of options.def it takes */
+	const char *text;     /* paragraph of `weir VERB --help`, ends with a newline */
+	const char *example;  /* command lines with a sentence each, ends with a newline */
 	enum exit_status (*run)(const struct options *options);
 };
 

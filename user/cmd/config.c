@@ -94,7 +94,8 @@ static int config_key(struct config *config, const yaml_event_t *key)
 		return config_fail(config, key->start_mark.line, "a key must be the name of an option");
 	id = option_find((const char *)key->data.scalar.value, key->data.scalar.length, VERB_AGENT);
 	if (id == OPTIONS_COUNT || id == OPTION_config)
-		return config_fail(config, key->start_mark.line, "there is no option '%.100s'; 'weir agent --help' lists them",
+		return config_fail(config, key->start_mark.line,
+				   "there is no option '%.100s'; 'weir agent --help' lists them",
 				   (const char *)key->data.scalar.value);
 	if (config->seen[id])
 		return config_fail(config, key->start_mark.line, "'%.100s' is here for the second time",
@@ -120,8 +121,8 @@ static int config_pair(struct config *config, const yaml_event_t *key)
 		err = config_list(config, id);
 	else
 		err = config_fail(config, value.start_mark.line, "%s must be %s", option_rows[id].name,
-				  option_rows[id].type == OPTION_TYPE_LIST ? "a value or a list of values" :
-									     "one plain value");
+				  option_rows[id].type == OPTION_TYPE_LIST ? "a value or a list of values"
+									   : "one plain value");
 	yaml_event_delete(&value);
 	return err;
 }

@@ -11,25 +11,25 @@
 #include "base/why.h"
 #include "cmd/config.h"
 
-#define AGENT VERB_AGENT
-#define TRACE VERB_TRACE
-#define TOP VERB_TOP
-#define HIST VERB_HIST
+#define AGENT  VERB_AGENT
+#define TRACE  VERB_TRACE
+#define TOP    VERB_TOP
+#define HIST   VERB_HIST
 #define DOCTOR VERB_DOCTOR
 
 const struct option_row option_rows[OPTIONS_COUNT] = {
 #define OPTION(member, type_, letter_, name_, env_, value_, limits_, standard_, verbs_, text_) \
-	[OPTION_##member] = {                                                                   \
-		.name = name_,                                                                  \
-		.letter = letter_,                                                              \
-		.type = OPTION_TYPE_##type_,                                                    \
-		.env = env_,                                                                    \
-		.value = value_,                                                                \
-		.limits = limits_,                                                              \
-		.standard = standard_,                                                          \
-		.verbs = verbs_,                                                                \
-		.text = text_,                                                                  \
-		.offset = offsetof(struct options, member),                                     \
+	[OPTION_##member] = {                                                                  \
+		.name = name_,                                                                 \
+		.letter = letter_,                                                             \
+		.type = OPTION_TYPE_##type_,                                                   \
+		.env = env_,                                                                   \
+		.value = value_,                                                               \
+		.limits = limits_,                                                             \
+		.standard = standard_,                                                         \
+		.verbs = verbs_,                                                               \
+		.text = text_,                                                                 \
+		.offset = offsetof(struct options, member),                                    \
 	},
 #include "cmd/options.def"
 #undef OPTION
@@ -193,7 +193,11 @@ static int set_member(struct options *options, enum option_id id, const char *te
 		return set_str(member, text);
 	case OPTION_TYPE_FLAG:
 	case OPTION_TYPE_SWITCH:
-		if (str_to_bool(text, member))
+		if (otel && strcasecmp(text, "true") && strcasecmp(text, "false"))
+			return why_set(why, -EINVAL, "'%.100s' is neither true nor false", text);
+		if (otel)
+			*(bool *)member = !strcasecmp(text, "true");
+		else if (str_to_bool(text, member))
 			return why_set(why, -EINVAL, "'%.100s' is neither on nor off", text);
 		return 0;
 	case OPTION_TYPE_DURATION:
@@ -298,8 +302,7 @@ static int word_short(struct options *options, struct words *words, const char *
 	return word_option(options, words, id, shown, word[2] ? word + 2 : NULL, why);
 }
 
-static int word_plain(struct options *options, const struct options_request *request, const char *word,
-		      struct why *why)
+static int word_plain(struct options *options, const struct options_request *request, const char *word, struct why *why)
 {
 	if (!request->argument || options->argument)
 		return why_set(why, -EINVAL, "'%.100s' is one word too many; see 'weir %s --help'", word,
@@ -339,14 +342,14 @@ static int read_flags(struct options *options, const struct options_request *req
 			return err;
 	}
 	if (request->argument && !options->argument)
-		return why_set(why, -EINVAL, "%s is missing; see 'weir %s --help'", request->argument, request->argv[0]);
+		return why_set(why, -EINVAL, "%s is missing; see 'weir %s --help'", request->argument,
+			       request->argv[0]);
 	return 0;
 }
 
 /* ---- environment */
 
-/* A variable of OpenTelemetry that is wrong is as good as not set, says its specification; one of our own is an error.
- * Those of the OTLP exporter are read once more by the exporter, which is the one to complain about them. */
+/* A variable of OpenTelemetry that is wrong is as good as not set, says its specification; one of our own is an error. */
 static int read_variable(struct options *options, enum option_id id, const char *name, const char *value,
 			 const struct options_request *request, struct why *why)
 {
@@ -360,7 +363,7 @@ static int read_variable(struct options *options, enum option_id id, const char 
 		return why_set(why, err, "%s: %s", name, inner.text);
 	else if (err != -EINVAL)
 		return err;
-	else if (!str_starts(name, "OTEL_EXPORTER_OTLP_"))
+	else
 		buf_printf(request->warnings, "%s: %s, ignoring it\n", name, inner.text);
 	return 0;
 }
@@ -403,7 +406,8 @@ static int read_env_prometheus(struct options *options, const struct options_req
 	if ((!host && !port) || options->origin[OPTION_prometheus] >= ORIGIN_ENV)
 		return 0;
 	if (port && str_to_u64(port, 65535, &number)) {
-		buf_printf(request->warnings, "OTEL_EXPORTER_PROMETHEUS_PORT: '%.100s' is not a port, ignoring it\n", port);
+		buf_printf(request->warnings, "OTEL_EXPORTER_PROMETHEUS_PORT: '%.100s' is not a port, ignoring it\n",
+			   port);
 		number = 9464;
 	}
 	if (host && strchr(host, ':') && host[0] != '[')
@@ -478,7 +482,7 @@ void options_done(struct options *options)
 /* ---- help */
 
 #define HELP_NAME_WIDTH 32
-#define HELP_WIDTH 100
+#define HELP_WIDTH	100
 
 /* Words of @text from column HELP_NAME_WIDTH on, broken before HELP_WIDTH. */
 static void help_wrap(struct buf *out, const char *text)

@@ -43,13 +43,13 @@ struct option_row {
 	const char *name;
 	char letter;
 	enum option_type type;
-	const char *env;      /* names with a space between; NULL: none */
+	const char *env; /* names with a space between; NULL: none */
 	const char *value;
 	const char *limits;
 	const char *standard; /* the default, as text */
 	unsigned verbs;	      /* bits of enum verb */
 	const char *text;
-	size_t offset;	      /* of the member in struct options */
+	size_t offset; /* of the member in struct options */
 };
 
 #define OPTION_LIST_MAX 100
@@ -59,13 +59,13 @@ struct option_list {
 	char *items[OPTION_LIST_MAX + 1]; /* NULL-terminated */
 };
 
-#define OPTION_MEMBER_STR(member) char *member;		/* NULL: not set */
-#define OPTION_MEMBER_FLAG(member) bool member;
-#define OPTION_MEMBER_SWITCH(member) bool member;
-#define OPTION_MEMBER_DURATION(member) __u64 member;	/* nanoseconds */
-#define OPTION_MEMBER_UINT(member) __u64 member;
-#define OPTION_MEMBER_CHOICE(member) unsigned member;	/* place in .limits */
-#define OPTION_MEMBER_LIST(member) struct option_list member;
+#define OPTION_MEMBER_STR(member)      char *member; /* NULL: not set */
+#define OPTION_MEMBER_FLAG(member)     bool member;
+#define OPTION_MEMBER_SWITCH(member)   bool member;
+#define OPTION_MEMBER_DURATION(member) __u64 member; /* nanoseconds */
+#define OPTION_MEMBER_UINT(member)     __u64 member;
+#define OPTION_MEMBER_CHOICE(member)   unsigned member; /* place in .limits */
+#define OPTION_MEMBER_LIST(member)     struct option_list member;
 
 struct options {
 	enum verb verb;
@@ -86,7 +86,7 @@ struct options_request {
 	enum verb verb;
 	const char *argument; /* what must follow the verb ("SIGNAL"), NULL: nothing may */
 	int argc;
-	char **argv; /* argv[0] is the verb */
+	char **argv;			   /* argv[0] is the verb */
 	char *(*getenv)(const char *name); /* libc's, or a test's */
 	struct buf *warnings; /* a line each: an OpenTelemetry variable with a wrong value is ignored, as its rules say */
 };
@@ -98,7 +98,8 @@ void options_done(struct options *options);
 
 /* Sets one value from text: the same for flag, variable, file and default. A value from a weaker origin is ignored; lists
  * are replaced by a stronger origin and grow by the same. 0, -EINVAL with @why, -ENOMEM. */
-int option_set(struct options *options, enum option_id id, const char *text, enum option_origin origin, struct why *why);
+int option_set(struct options *options, enum option_id id, const char *text, enum option_origin origin,
+	       struct why *why);
 /* Row of the given name for a verb; OPTIONS_COUNT: there is none. */
 enum option_id option_find(const char *name, size_t name_bytes, enum verb verb);
 bool option_given(const struct options *options, enum option_id id); /* by file, variable or flag */

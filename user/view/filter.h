@@ -17,11 +17,11 @@ struct why;
 
 struct span_filter {
 	__u64 min_ns;
-	bool status;		    /* status_min .. status_max is asked for; 0 .. 0: no answer came */
+	bool status; /* status_min .. status_max is asked for; 0 .. 0: no answer came */
 	unsigned status_min, status_max;
-	char role[16];		    /* "": both */
+	char role[16];			 /* "": both */
 	char container[FILTER_TEXT_MAX]; /* "": all; matches name, id, id's first 12 digits, or service name */
-	char pod[FILTER_TEXT_MAX];  /* name or UID */
+	char pod[FILTER_TEXT_MAX];	 /* name or UID */
 	char namespace_name[FILTER_TEXT_MAX];
 	char path[FILTER_TEXT_MAX];
 };

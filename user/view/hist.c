@@ -13,8 +13,8 @@
 #include "view/who.h"
 
 #define ROUTE_ATTRIBUTE "http.route"
-#define BARS_MAX (HIST_EXP_COUNT + 2)
-#define DRAW_LINES_MAX 24
+#define BARS_MAX	(HIST_EXP_COUNT + 2)
+#define DRAW_LINES_MAX	24
 
 /* ---- grouping */
 
@@ -96,9 +96,8 @@ static int groups_add(struct hist_groups *groups, struct keys *keys, const struc
 				return -ENOMEM;
 			groups->groups[groups->groups_count++] = (struct hist_group){
 				.name = name,
-				.who = by == HIST_BY_CONTAINER || (by == HIST_BY_POD && strcmp(name, "-")) ?
-					       point->who :
-					       NULL,
+				.who = by == HIST_BY_CONTAINER || (by == HIST_BY_POD && strcmp(name, "-")) ? point->who
+													   : NULL,
 			};
 		}
 		if (hist_merge(&groups->groups[index].hist, &point->hist))

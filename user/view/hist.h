@@ -14,7 +14,7 @@ struct buf;
 enum hist_by { HIST_BY_CONTAINER, HIST_BY_POD, HIST_BY_NAMESPACE, HIST_BY_ROUTE };
 
 struct hist_group {
-	const char *name; /* interned or static; "-": what has no pod, namespace or route */
+	const char *name;	    /* interned or static; "-": what has no pod, namespace or route */
 	const struct workload *who; /* by container or pod: of the first series in it; else NULL */
 	struct hist hist;
 };

@@ -14,7 +14,7 @@
 
 #define ROUTE_ATTRIBUTE "http.route"
 #define ERROR_ATTRIBUTE "error.type"
-#define NO_ROUTE "-"
+#define NO_ROUTE	"-"
 
 static const char *const roles[] = { "server", "client" };
 
@@ -426,7 +426,7 @@ static const struct top_layout {
 	{ .title = "ACTIVE", .column = TOP_INFLIGHT, .width = 6, .drop = 6 },
 };
 #define LAYOUT_COUNT (sizeof(layout) / sizeof(*layout))
-#define DROP_MAX 6
+#define DROP_MAX     6
 
 const char *top_column_title(enum top_column column)
 {
@@ -566,8 +566,8 @@ static json_t *routes_json(const struct top_row *row)
 	for (size_t i = 0; i < row->routes_count; i++) {
 		const struct top_route *route = &row->routes[i];
 		json_t *object = json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "route", route->name, "requests",
-					   (json_int_t)route->hist.count, "errors", (json_int_t)route->errors,
-					   "p50_ns", quantile_json(&route->hist, 0.50), "p99_ns",
+					   (json_int_t)route->hist.count, "errors", (json_int_t)route->errors, "p50_ns",
+					   quantile_json(&route->hist, 0.50), "p99_ns",
 					   quantile_json(&route->hist, 0.99), "max_ns",
 					   quantile_json(&route->hist, 1.00));
 

@@ -35,12 +35,12 @@ struct top_route {
 
 struct top_row {
 	const struct workload *who;
-	const char *role;    /* "server", "client" */
-	struct hist hist;    /* of the interval */
-	__u64 errors;	     /* of the interval: status 5xx, and 4xx for a client, and exchanges without an answer */
-	__u64 bytes;	     /* of the interval, both ways; valid when bytes_known */
+	const char *role; /* "server", "client" */
+	struct hist hist; /* of the interval */
+	__u64 errors;	  /* of the interval: status 5xx, and 4xx for a client, and exchanges without an answer */
+	__u64 bytes;	  /* of the interval, both ways; valid when bytes_known */
 	bool bytes_known;
-	__s64 inflight;	     /* now; negative: not known */
+	__s64 inflight; /* now; negative: not known */
 	size_t routes_count;
 	struct top_route *routes; /* by count, greatest first */
 };
@@ -54,10 +54,10 @@ struct top_table {
 
 struct top_options {
 	enum top_column sort;
-	bool ascending;		   /* else the greatest first; text columns the other way round */
-	const char *role;	   /* "server", "client"; NULL: both */
+	bool ascending;			  /* else the greatest first; text columns the other way round */
+	const char *role;		  /* "server", "client"; NULL: both */
 	const struct span_filter *filter; /* its conditions on the workload; NULL: all */
-	const char *search;	   /* part of a container's name, id, pod or namespace; NULL or "": all */
+	const char *search;		  /* part of a container's name, id, pod or namespace; NULL or "": all */
 };
 
 /* Fills @table with what happened from @before to @now. @before NULL: since each series began. Rows without any request

@@ -65,8 +65,8 @@ void trace_header(const struct column *columns, struct buf *out)
 		column_print(column, column->title, out);
 }
 
-void trace_line(const struct column *columns, const struct span *span, const struct workload *who,
-		__u64 time_unix_ns, struct buf *out)
+void trace_line(const struct column *columns, const struct span *span, const struct workload *who, __u64 time_unix_ns,
+		struct buf *out)
 {
 	struct buf value;
 

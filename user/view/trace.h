@@ -12,7 +12,7 @@ struct buf;
 
 void trace_header(const struct column *columns, struct buf *out);
 /* One line with its newline. @time_unix_ns: the span's time by the wall clock. A value that is not there is "-". */
-void trace_line(const struct column *columns, const struct span *span, const struct workload *who,
-		__u64 time_unix_ns, struct buf *out);
+void trace_line(const struct column *columns, const struct span *span, const struct workload *who, __u64 time_unix_ns,
+		struct buf *out);
 
 #endif
