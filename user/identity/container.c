@@ -23,8 +23,7 @@ static const struct id_prefix {
 	{ .prefix = "crio-conmon-", .runtime = NULL },
 	{ .prefix = "crio-", .runtime = crio },
 	{ .prefix = "libpod-conmon-", .runtime = NULL },
-	{ .prefix = "libpod-payload-",
-	  .runtime = podman }, /* a unit whose container shares its cgroup */
+	{ .prefix = "libpod-payload-", .runtime = podman }, /* a unit whose container shares its cgroup */
 	{ .prefix = "libpod-", .runtime = podman },
 };
 
@@ -130,12 +129,11 @@ static const char *qos_read(const struct slice *s)
 struct walk {
 	struct container *ret;
 	struct slice before; /* the component above; empty at the top */
-	bool kube;           /* below a kubepods group */
+	bool kube;	     /* below a kubepods group */
 	const char *qos;     /* of the group above the pod; NULL: none, so guaranteed */
 };
 
-static void container_found(struct walk *w, const struct slice *id, const char *runtime,
-			    size_t own_bytes)
+static void container_found(struct walk *w, const struct slice *id, const char *runtime, size_t own_bytes)
 {
 	w->ret->id = *id;
 	w->ret->runtime = runtime;
@@ -262,13 +260,13 @@ static bool container_read(struct walk *w, const struct slice *whole, size_t own
 	}
 
 	/* LXC names its containers itself: lxc.payload.web, lxc.payload/web, lxc/web; lxc.monitor is the helper. */
-	if (slice_starts(&s, "lxc.payload.") && s.bytes > strlen("lxc.payload.")) {
-		id = slice_skip(&s, strlen("lxc.payload."));
+	if (slice_starts(whole, "lxc.payload.") && whole->bytes > strlen("lxc.payload.")) {
+		id = slice_skip(whole, strlen("lxc.payload."));
 		container_found(w, &id, lxc, own_bytes);
 		return true;
 	}
 	if (slice_is(&w->before, "lxc.payload") || slice_is(&w->before, "lxc")) {
-		container_found(w, &s, lxc, own_bytes);
+		container_found(w, whole, lxc, own_bytes);
 		return true;
 	}
 	return false;
@@ -350,8 +348,8 @@ size_t unit_unescape(const struct slice *unit, char *ret, size_t room)
 	for (size_t i = 0; i < unit->bytes && used < room; i++) {
 		const char *at = unit->text + i;
 
-		if (at[0] == '\\' && unit->bytes - i >= 4 && at[1] == 'x' &&
-		    hex_value(at[2]) >= 0 && hex_value(at[3]) >= 0) {
+		if (at[0] == '\\' && unit->bytes - i >= 4 && at[1] == 'x' && hex_value(at[2]) >= 0 &&
+		    hex_value(at[3]) >= 0) {
 			ret[used++] = (char)(hex_value(at[2]) * 16 + hex_value(at[3]));
 			i += 3;
 		} else {
