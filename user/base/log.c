@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,6 +85,12 @@ static void line_out(enum log_level level, const char *text)
 		return;
 }
 
+/* @now_ns may be of a moment before the place was last used: the caller takes its time once a turn. */
+static bool place_waited(const struct log_place *place, __u64 now_ns)
+{
+	return now_ns > place->since_ns && now_ns - place->since_ns >= LOG_REPEAT_NS;
+}
+
 /* Says what has been held back, and begins anew. */
 static void place_settle(struct log_place *place, __u64 now_ns)
 {
@@ -156,7 +163,7 @@ void log_write(enum log_level level, const void *place, const char *format, ...)
 	} else {
 		now_ns = time_now_ns();
 		p = place_find(place_key(place, format, line), now_ns);
-		if (now_ns - p->since_ns >= LOG_REPEAT_NS)
+		if (place_waited(p, now_ns))
 			place_settle(p, now_ns);
 		p->level = level;
 		if (p->written < LOG_BURST) {
@@ -174,7 +181,7 @@ void log_flush(__u64 now_ns)
 {
 	pthread_mutex_lock(&state.lock);
 	for (struct log_place *place = state.places; place < state.places + LOG_PLACES_MAX; place++)
-		if (place->held && (now_ns == ~0ull || now_ns - place->since_ns >= LOG_REPEAT_NS))
+		if (place->held && place_waited(place, now_ns))
 			place_settle(place, now_ns);
 	pthread_mutex_unlock(&state.lock);
 }

@@ -120,11 +120,11 @@ int bar_print(struct buf *out, __u64 value, __u64 max, unsigned width, bool asci
 	unsigned __int128 eighths;
 	unsigned whole, rest;
 
-	if (!value || !width)
+	if (!value || !max || !width)
 		return out->err;
 	if (value > max)
 		value = max;
-	eighths = max ? ((unsigned __int128)value * width * 8 + max / 2) / max : 0;
+	eighths = ((unsigned __int128)value * width * 8 + max / 2) / max;
 	if (!eighths)
 		eighths = 1;
 	whole = (unsigned)(eighths / 8);
