@@ -9,6 +9,8 @@
 #ifndef WEIR_HIST_H
 #define WEIR_HIST_H
 
+#include <linux/types.h>
+
 #define HIST_SCALE 3
 #define HIST_EXP_MIN \
 	(-136) /* first whole bucket: (2^-17, 2^(-135/8)] seconds; below 7.6 us is one slot */

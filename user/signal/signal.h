@@ -57,9 +57,14 @@ struct table_use {
 	__u64 used, max, bytes;
 };
 
+/* signal_text_http, ...: the sentence of each row of signals.def, for .text below. */
+#define SIGNAL(name, id, kind, text) __attribute__((unused)) static const char signal_text_##name[] = text;
+#include "signals.def"
+#undef SIGNAL
+
 struct signal {
 	const char *name;
-	const char *text;
+	const char *text; /* signal_text_<name> */
 	enum signal_id id;
 	unsigned needs;		      /* FEAT_* of kernel/features.h; missing: off, and doctor says which */
 	const struct metric *const *metrics; /* all it can produce; NULL ends it */
