@@ -10,11 +10,14 @@
 #include "base/str.h"
 #include "base/table.h"
 #include "view/keys.h"
+#include "view/since.h"
 #include "view/who.h"
 
-#define ROUTE_ATTRIBUTE "http.route"
-#define BARS_MAX	(HIST_EXP_COUNT + 2)
-#define DRAW_LINES_MAX	24
+#define ROUTE_ATTRIBUTE	 "http.route"
+#define BARS_MAX	 (HIST_EXP_COUNT + 2)
+#define DRAW_LINES_MAX	 24
+#define DRAW_LABEL_WIDTH 36 /* bounds and count before the bar, at their widest */
+#define DRAW_BAR_MIN	 10
 
 /* ---- grouping */
 
@@ -115,7 +118,7 @@ static void groups_subtract(struct hist_groups *groups, const struct keys *keys,
 		ssize_t index = keys_find(keys, keys_before->items[i].text, 0);
 
 		if (index >= 0)
-			hist_subtract(&groups->groups[index].hist, &before->groups[i].hist);
+			hist_since(&groups->groups[index].hist, &before->groups[i].hist);
 	}
 }
 
@@ -224,6 +227,7 @@ void hist_draw(const struct hist *hist, unsigned width, unsigned lines, struct b
 	}
 	if (count > lines)
 		count = lines;
+	width = width > DRAW_LABEL_WIDTH + DRAW_BAR_MIN ? width - DRAW_LABEL_WIDTH : DRAW_BAR_MIN;
 	bars_print(out, bars, count, width, /* ascii */ false);
 }
 

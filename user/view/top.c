@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "view/keys.h"
+#include "view/since.h"
 #include "view/who.h"
 
 #define ROUTE_ATTRIBUTE "http.route"
@@ -209,11 +210,6 @@ static int sums_init(struct sums *sums, const struct snapshot *snap, const struc
 
 /* ---- the difference */
 
-static __u64 less(__u64 now, __u64 before)
-{
-	return now > before ? now - before : 0;
-}
-
 /* Totals of containers are taken away, not series by series: when a cgroup has ended, its series are merged into those
  * of its container's next one, and must not show as new requests. */
 static void sums_subtract(struct sums *now, const struct sums *before)
@@ -226,9 +222,9 @@ static void sums_subtract(struct sums *now, const struct sums *before)
 		if (index < 0)
 			continue;
 		row = &now->rows[index];
-		hist_subtract(&row->hist, &before->rows[i].hist);
-		row->errors = less(row->errors, before->rows[i].errors);
-		row->bytes = less(row->bytes, before->rows[i].bytes);
+		hist_since(&row->hist, &before->rows[i].hist);
+		row->errors = total_since(row->errors, before->rows[i].errors);
+		row->bytes = total_since(row->bytes, before->rows[i].bytes);
 	}
 	for (size_t i = 0; i < before->route_keys.count; i++) {
 		const struct sum_route *old = &before->routes[i];
@@ -238,8 +234,8 @@ static void sums_subtract(struct sums *now, const struct sums *before)
 
 		if (index < 0)
 			continue;
-		hist_subtract(&now->routes[index].route.hist, &old->route.hist);
-		now->routes[index].route.errors = less(now->routes[index].route.errors, old->route.errors);
+		hist_since(&now->routes[index].route.hist, &old->route.hist);
+		now->routes[index].route.errors = total_since(now->routes[index].route.errors, old->route.errors);
 	}
 }
 
