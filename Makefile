@@ -172,7 +172,7 @@ test: deps
 	@.ci/run
 run: deps-build
 	@$(MAKE) --no-print-directory all
-	@deploy/demo $(WEIR)
+	@deploy/demo/run $(WEIR)
 
 # --- the rest ----------------------------------------------------------------------------------------------------
 
