@@ -24,7 +24,8 @@ struct otlp_options {
 	const char *endpoint;		 /* base URL: v1/metrics is appended */
 	const char *metrics_endpoint;	 /* URL of the metrics, used as it is; wins */
 	const char *headers;		 /* "key=value,key=value", values percent-encoded */
-	const char *resource_attributes; /* the same form; of every resource, but service.* only of the agent's own */
+	const char *resource_attributes; /* the same form; what describes the agent (service, container, pod) is
+					  * only on its own resource, the rest on every one */
 	const char *service_name;	 /* of the agent's own resource; not said: weir */
 	const char *ca_file, *client_cert_file, *client_key_file; /* PEM */
 	enum otlp_compression compression;

@@ -33,7 +33,7 @@ void otlp_pairs_done(struct otlp_pairs *pairs);
 
 struct otlp_packer {
 	enum otlp_histogram histogram;
-	struct otlp_pairs extra; /* attributes of every resource */
+	struct otlp_pairs extra; /* attributes from the environment */
 	char *service_name;	 /* of the agent's own resource */
 	char host_name[256], host_id[64];
 	/* Wall clock minus monotonic of the first snapshot: when a series began must not move with the clock. */

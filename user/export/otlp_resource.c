@@ -102,6 +102,18 @@ static bool add_workload(struct otlp_packer *packer, Weir__Otlp__Resource *to, c
 	return ok && add(packer, to, "service.instance.id", instance_id(packer, who));
 }
 
+/* The environment's attributes may say which pod and container the agent is: that is not true of those whom it
+ * observes. Where they all run is. */
+static bool describes_the_agent(const char *key)
+{
+	static const char *const own[] = { "service.", "container.", "process.", "telemetry.", "weir." };
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (str_starts(key, own[i]))
+			return true;
+	return str_starts(key, "k8s.") && !str_starts(key, "k8s.cluster.") && !str_starts(key, "k8s.node.");
+}
+
 Weir__Otlp__Resource *otlp_resource(struct otlp_packer *packer, const struct resource *resource)
 {
 	Weir__Otlp__Resource *ret = otlp_message(&packer->arena, &weir__otlp__resource__descriptor);
@@ -113,13 +125,12 @@ Weir__Otlp__Resource *otlp_resource(struct otlp_packer *packer, const struct res
 	ret->attributes = arena_array(&packer->arena, ATTRS_ROOM, sizeof(ret->attributes[0]));
 	if (!ret->attributes)
 		return NULL;
-	/* What the environment calls the service is the agent, not those whom it observes. */
 	if (resource->who)
 		ok = add_workload(packer, ret, resource->who);
 	else
 		ok = add(packer, ret, "service.name", packer->service_name);
 	for (unsigned i = 0; ok && i < extra->count; i++)
-		if (!resource->who || !str_starts(extra->items[i].key, "service."))
+		if (!resource->who || !describes_the_agent(extra->items[i].key))
 			ok = add(packer, ret, extra->items[i].key, extra->items[i].value);
 	if (!resource->who)
 		ok = ok && add_own(packer, ret);
