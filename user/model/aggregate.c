@@ -433,6 +433,35 @@ void aggregate_forget(struct aggregate *agg, __u64 cgroup_id)
 	agg->forgot_ns = agg->taken_ns + 1;
 }
 
+static void series_bequeath(const struct group *group, const struct series *from, __u64 heir)
+{
+	struct series *to;
+
+	if (from->metric->kind == METRIC_GAUGE)
+		return;
+	if (from == group->overflow)
+		to = overflow_get(from->agg, group->use, heir, from->start_ns);
+	else
+		to = aggregate_series(from->agg, from->metric, heir, from->attrs, from->attrs_count, from->start_ns);
+	if (from->metric->kind == METRIC_SUM)
+		series_add(to, from->sum);
+	else if (!to->metric || hist_merge(&to->hist, &from->hist))
+		from->agg->lost += from->hist.count;
+	/* What it counts now began when the earlier of the two did. */
+	if (to->metric && from->start_ns < to->start_ns)
+		to->start_ns = from->start_ns;
+}
+
+void aggregate_bequeath(struct aggregate *agg, __u64 from, __u64 heir)
+{
+	const struct cgroup *cgroup = cgroup_find(agg, from);
+
+	for (struct group *group = cgroup ? cgroup->groups : NULL; group; group = group->next)
+		for (const struct series *s = group->series; s; s = s->next)
+			series_bequeath(group, s, heir);
+	aggregate_forget(agg, from);
+}
+
 size_t aggregate_series_count(const struct aggregate *agg)
 {
 	return agg->series.count;

@@ -37,6 +37,9 @@ void series_set(struct series *s, __s64 value); /* METRIC_GAUGE */
 
 struct snapshot *aggregate_take(struct aggregate *agg, __u64 time_ns, __u64 time_unix_ns); /* NULL: no memory */
 void aggregate_forget(struct aggregate *agg, __u64 cgroup_id); /* frees its series; handles to them are invalid */
+/* Adds the counts of @from's series to those of @heir with the same attributes, then forgets @from. Totals of both
+ * together stay what they were; gauges of @from are dropped. */
+void aggregate_bequeath(struct aggregate *agg, __u64 from, __u64 heir);
 size_t aggregate_series_count(const struct aggregate *agg);
 
 struct aggregate_use {
