@@ -2,9 +2,9 @@
 skipped, and under CI=true a skip is a failure.
 
   lab       places and processes of one test, taken away after it
-  run_lab   the same for the whole run
+  module_lab  the same for a file of tests
   observer  an agent (which counts in the kernel) and a tracer with programs of its own (which sees each exchange),
-            shared by the tests of a run; each test looks at its own cgroups only
+            shared by the tests of a file; each test looks at its own cgroups only
 """
 
 import os
@@ -69,18 +69,12 @@ def module_lab():
         yield made
 
 
-@pytest.fixture(scope="session")
-def run_lab():
-    with lab_module.Lab() as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
-def shared_observer(run_lab):
+@pytest.fixture(scope="module")
+def shared_observer(module_lab):
     reason = missing()
     if reason:
         pytest.skip(reason)
-    made = Observer(run_lab)
+    made = Observer(module_lab)
     yield made
     made.finish()
 

@@ -100,7 +100,8 @@ static bool send_file(int fd, int file, size_t bytes, bool by_splice)
 		if (in <= 0)
 			whole = false;
 		while (whole && in > 0) {
-			ssize_t out = splice(pipes[0], NULL, fd, NULL, (size_t)in, SPLICE_F_MOVE | SPLICE_F_MORE);
+			unsigned more = (size_t)from < bytes ? SPLICE_F_MORE : 0;
+			ssize_t out = splice(pipes[0], NULL, fd, NULL, (size_t)in, SPLICE_F_MOVE | more);
 
 			if (out <= 0)
 				whole = false;
@@ -138,7 +139,7 @@ static void serve(int fd, int file, size_t file_bytes, bool by_splice)
 		have -= (size_t)(end - buf);
 		memmove(buf, end, have);
 
-		snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: %zu\r\n\r\n",
+		snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nConnection: keep-alive\r\nContent-Length: %zu\r\n\r\n",
 			 fail ? "500 Internal Server Error" : "200 OK", fail ? 0 : file < 0 ? 6 : file_bytes);
 		if (!send_whole(fd, head, strlen(head), file < 0 || fail ? 0 : MSG_MORE))
 			return;

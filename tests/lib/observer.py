@@ -19,7 +19,8 @@ class Observer:
     def __init__(self, lab, *agent_options):
         self.lab = lab
         self.agent = Weir(lab, *agent_options)
-        self.trace = Trace(lab, "--socket=off")
+        # Only cgroups of this run: others may be busy on the same machine. Lab.cgroup() puts the process id in names.
+        self.trace = Trace(lab, "--socket=off", "--container=*-%d-*" % lab.pid)
         self.trace.fence()
 
     def check(self):

@@ -206,12 +206,12 @@ class Clock:
         self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
         self.port = port
+        self.seen = set()
 
     def exchanges(self):
         """All that passed so far: a list of (start_ns, first_ns, end_ns) for each request, in order, of a client that
         sends one at a time on one connection: from the first byte of the request to the last byte of the response."""
         out, start, first, end = [], None, None, None
-        seen = set()
         self.sock.setblocking(False)
         while True:
             try:
@@ -227,9 +227,9 @@ class Clock:
             source, target, seq = struct.unpack("!HHI", packet[head:head + 8])
             if self.port not in (source, target):
                 continue
-            if length - head - (packet[head + 12] >> 4) * 4 <= 0 or (source, target, seq) in seen:
+            if length - head - (packet[head + 12] >> 4) * 4 <= 0 or (source, target, seq) in self.seen:
                 continue  # no payload, or loopback's second sight of the same packet
-            seen.add((source, target, seq))
+            self.seen.add((source, target, seq))
             time_ns = stamp[0] * 1000000000 + stamp[1]
             if target == self.port:
                 if end is not None:
