@@ -160,9 +160,13 @@ void reader_close(struct reader *r)
 	free(r);
 }
 
+/* A wake-up may be under way for what has been read here; epoll then finds the ring empty and says nothing, and the
+ * kernel half, which has spent the flag, would not wake us again: so it is set anew. */
 void reader_drain(struct reader *r)
 {
 	reader_look(r, READER_DRAIN_MAX);
+	if (r->state != READER_AWAKE)
+		reader_rest(r);
 }
 
 void reader_counts(const struct reader *r, struct reader_counts *ret)
