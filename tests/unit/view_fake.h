@@ -14,7 +14,7 @@
 
 static const struct metric fake_server = { .name = "http.server.request.duration", .unit = "s", .kind = METRIC_HIST };
 static const struct metric fake_client = { .name = "http.client.request.duration", .unit = "s", .kind = METRIC_HIST };
-static const struct metric fake_bytes = { .name = "http.server.response.body.size", .unit = "By", .kind = METRIC_SUM };
+static const struct metric fake_bytes = { .name = "weir.http.server.io", .unit = "By", .kind = METRIC_SUM };
 static const struct metric fake_active = { .name = "http.server.active_requests",
 					   .unit = "{request}",
 					   .kind = METRIC_GAUGE };

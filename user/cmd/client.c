@@ -17,6 +17,8 @@
 
 #define STREAM_CHECK_NS (1 * NS_PER_S) /* libcurl's own timers; data comes by its socket */
 
+#define STREAM_STEPS_MAX 8
+
 struct client {
 	const struct curl_api *curl;
 	struct json_reader *reader;
@@ -232,9 +234,15 @@ static void stream_ready(void *arg, __u32 events)
 	stream_perform(arg);
 }
 
+/* Connecting to a unix socket and sending the request wait for nothing, but take libcurl several steps. */
 static void stream_tick(void *arg, __u64 late)
 {
-	stream_perform(arg);
+	struct client *client = arg;
+
+	for (int i = 0; i < STREAM_STEPS_MAX && client->stream && client->fd < 0; i++)
+		stream_perform(client);
+	if (client->stream && client->fd >= 0)
+		stream_perform(client);
 }
 
 /* The socket is libcurl's and there is only one: its number is known once it is connected. */

@@ -29,10 +29,8 @@ static const struct top_metric {
 } top_metrics[] = {
 	{ .name = "http.server.request.duration", .role = 0, .use = USE_DURATION },
 	{ .name = "http.client.request.duration", .role = 1, .use = USE_DURATION },
-	{ .name = "http.server.request.body.size", .role = 0, .use = USE_BYTES },
-	{ .name = "http.client.request.body.size", .role = 1, .use = USE_BYTES },
-	{ .name = "http.server.response.body.size", .role = 0, .use = USE_BYTES },
-	{ .name = "http.client.response.body.size", .role = 1, .use = USE_BYTES },
+	{ .name = "weir.http.server.io", .role = 0, .use = USE_BYTES },
+	{ .name = "weir.http.client.io", .role = 1, .use = USE_BYTES },
 	{ .name = "http.server.active_requests", .role = 0, .use = USE_INFLIGHT },
 	{ .name = "http.client.active_requests", .role = 1, .use = USE_INFLIGHT },
 };
