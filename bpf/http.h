@@ -6,9 +6,8 @@
 #include "event.h"
 #include "lib/hist.h"
 
-#define HTTP_LINE_MAX 128 /* bytes kept of the request line: a power of two, a multiple of 8 */
-#define HTTP_LABEL_NONE \
-	0 /* label of a table entry whose route (and, for a client, server address) is not known */
+#define HTTP_LINE_MAX	128 /* bytes kept of the request line: a power of two, a multiple of 8 */
+#define HTTP_LABEL_NONE 0   /* label of a table entry whose route (and, for a client, server address) is not known */
 
 enum http_role { HTTP_ROLE_NONE = 0, HTTP_ROLE_SERVER = 1, HTTP_ROLE_CLIENT = 2 };
 
@@ -33,31 +32,29 @@ enum http_version { HTTP_VERSION_1_0 = 0, HTTP_VERSION_1_1 = 1, HTTP_VERSION_MAX
 /* How an exchange ended when not with a whole response. Append only; error.type names in user/signal/http.c. */
 enum http_error {
 	HTTP_ERROR_NONE = 0,
-	HTTP_ERROR_CLOSED =
-		1, /* connection closed (FIN) before the response was whole: connection_closed */
-	HTTP_ERROR_RESET = 2,     /* RST, either way: connection_reset */
-	HTTP_ERROR_TIMEOUT = 3,   /* the socket went away without a packet: connection_timeout */
+	HTTP_ERROR_CLOSED = 1,	  /* connection closed (FIN) before the response was whole: connection_closed */
+	HTTP_ERROR_RESET = 2,	  /* RST, either way: connection_reset */
+	HTTP_ERROR_TIMEOUT = 3,	  /* the socket went away without a packet: connection_timeout */
 	HTTP_ERROR_MALFORMED = 4, /* the response could not be understood: malformed_response */
 	HTTP_ERROR_MAX = 5
 };
 
 #define HTTP_FLAG_LINE_CUT 1 /* the request line was longer than HTTP_LINE_MAX */
-#define HTTP_FLAG_PARTIAL \
-	2 /* some of it passed unseen (resynchronised): byte counts are a lower bound */
+#define HTTP_FLAG_PARTIAL  2 /* some of it passed unseen (resynchronised): byte counts are a lower bound */
 
 /* One exchange as it ended. hdr.time_ns is the time of the response's last byte (or of the abort).
  * Times are CLOCK_MONOTONIC; addresses are IPv6 or v4-mapped, network order; ports host order. */
 struct http_event {
 	struct event_hdr hdr;
-	__u64 start_ns;      /* arrival of the request's first byte, in order */
-	__u64 ttfb_ns;       /* start to first byte of the final (not 1xx) response; 0: none came */
-	__u64 duration_ns;   /* start to last byte, or to the abort */
-	__u64 request_bytes; /* body, as sent (chunk framing not counted) */
+	__u64 start_ns;	      /* arrival of the request's first byte, in order */
+	__u64 ttfb_ns;	      /* start to first byte of the final (not 1xx) response; 0: none came */
+	__u64 duration_ns;    /* start to last byte, or to the abort */
+	__u64 request_bytes;  /* body, as sent (chunk framing not counted) */
 	__u64 response_bytes; /* the same */
 	__u64 socket_cookie;
 	__u64 path_hash;  /* key of the label map, see struct http_label_key */
-	__u32 rtt_us;     /* smoothed round-trip time of the connection at the end; 0: not known */
-	__u16 status;     /* 0: no status line came */
+	__u32 rtt_us;	  /* smoothed round-trip time of the connection at the end; 0: not known */
+	__u16 status;	  /* 0: no status line came */
 	__u16 line_bytes; /* valid bytes in line */
 	__u8 method;
 	__u8 role;
@@ -114,13 +111,13 @@ struct http_stat {
 
 /* Read-only to the kernel half, set before load. */
 struct http_config {
-	__u64 min_ns;     /* trace filter: records of shorter exchanges are filtered */
+	__u64 min_ns;	  /* trace filter: records of shorter exchanges are filtered */
 	__u16 status_min; /* trace filter, 0 .. 0xffff: all */
 	__u16 status_max;
 	__u8 roles;   /* bit 1 << enum http_role */
 	__u8 labels;  /* 1: look up labels and count known ones in the kernel */
 	__u8 cgroups; /* 1: only cgroups in the map http_cgroups give records */
-	__u8 shadow;      /* 1: this kernel shows no socket storage to l7_state: l7_state_cookie runs */
+	__u8 shadow;  /* 1: this kernel shows no socket storage to l7_state: l7_state_cookie runs */
 };
 
 /* One connection with requests in flight, as the iterator over socket storage writes it. */
@@ -132,28 +129,28 @@ struct http_inflight {
 
 /* Writable by user space while running (one memory-mapped page). */
 struct http_control {
-	__u64 interval;      /* number of the current interval, for max_ns */
+	__u64 interval;	     /* number of the current interval, for max_ns */
 	__u32 reader_sleeps; /* 1: wake the reader of the ring */
-	__u32 records;       /* 1: somebody wants every record; labels are not used */
-	__u32 zero;          /* always 0: see hist_slot() */
+	__u32 records;	     /* 1: somebody wants every record; labels are not used */
+	__u32 zero;	     /* always 0: see hist_slot() */
 	__u32 pad;
 };
 
 /* Per-CPU counters of the kernel half. The conservation law, of exchanges:
  * seen = ring + table + filtered + sum(lost). What went into the table is also the sum of its entries' counts. */
 struct http_count {
-	__u64 seen;  /* exchanges that ended */
-	__u64 ring;  /* given to the ring */
-	__u64 table; /* counted in the table under their label */
-	__u64 unlabelled; /* counted in the table because the ring was full: route lost, the rest exact */
-	__u64 filtered;       /* trace filters */
+	__u64 seen;	      /* exchanges that ended */
+	__u64 ring;	      /* given to the ring */
+	__u64 table;	      /* counted in the table under their label */
+	__u64 unlabelled;     /* counted in the table because the ring was full: route lost, the rest exact */
+	__u64 filtered;	      /* trace filters */
 	__u64 lost[LOSS_MAX]; /* exchanges */
 	__u64 gaps[LOSS_MAX]; /* times one direction of a connection lost its place in the stream, by reason */
-	__u64 resyncs;     /* times it found it again */
-	__u64 connections; /* recognised as HTTP/1 */
-	__u64 ignored;     /* connections given up as something else */
-	__u64 parked;      /* first segments that arrived on a listener */
-	__u64 adopted;     /* of those, taken over by their connection */
+	__u64 resyncs;	      /* times it found it again */
+	__u64 connections;    /* recognised as HTTP/1 */
+	__u64 ignored;	      /* connections given up as something else */
+	__u64 parked;	      /* first segments that arrived on a listener */
+	__u64 adopted;	      /* of those, taken over by their connection */
 };
 
 #endif

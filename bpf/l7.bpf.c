@@ -139,7 +139,7 @@ struct l7_scratch {
 	struct http_scan scan;
 	__u32 fresh; /* bytes of the window that are new */
 	__u32 pad;
-	char buf[HTTP_BUF + 16];
+	char buf[HTTP_BUF + 32];
 };
 
 struct {

@@ -1,7 +1,7 @@
 /* HTTP/1.0 and 1.1 as pure functions on bytes: one direction of one connection, fed window by window.
  *
  * Compiled for the kernel half, for the fuzzers and for unit tests, so that they run the very same lines. No maps, no
- * helpers, no context. The caller owns the window: a buffer of HTTP_BUF + 16 bytes of which the first @len are data.
+ * helpers, no context. The caller owns the window: a buffer of HTTP_BUF + 32 bytes of which the first @len are data.
  *
  * A window is looked at from the start of a line. What http_feed() does not consume is the start of a line whose end is
  * not there; the caller presents it again with more bytes behind it, or, when it is too long to keep, says so with
@@ -53,7 +53,8 @@ struct http_half {
 	__u8 flags;
 	__u8 method; /* enum http_method, of a request */
 	__u8 version;
-	__u8 pad[2];
+	__u8 lengths; /* Content-Length lines so far */
+	__u8 pad;
 };
 
 /* What one call of http_feed() found; in memory that the caller owns, because 5.10's verifier would otherwise walk
@@ -65,7 +66,8 @@ struct http_scan {
 	__u32 length_at;  /* line of the first Content-Length */
 	__u32 length2_at; /* of the last, when there are several */
 	__u32 length_count;
-	__u32 coding_at;
+	__u32 coding_at;   /* of the last Transfer-Encoding */
+	__u32 coding_prev; /* of the one before it */
 	__u32 coding_count;
 	__u32 events;
 	__u32 at; /* place in a number, kept here for the same reason */
@@ -144,6 +146,14 @@ static __always_inline __u64 http_find(__u64 word, __u8 byte)
 	return (x - HTTP_ONES) & ~x & HTTP_HIGHS;
 }
 
+/* High bit set in exactly those bytes of @word that equal @byte. */
+static __always_inline __u64 http_find_exact(__u64 word, __u8 byte)
+{
+	__u64 x = word ^ (HTTP_ONES * byte);
+
+	return ~((x & ~HTTP_HIGHS) + ~HTTP_HIGHS | x) & HTTP_HIGHS;
+}
+
 /* Index of the lowest byte whose high bit is set in @hits (not 0). */
 static __always_inline __u32 http_first(__u64 hits)
 {
@@ -179,9 +189,19 @@ static __always_inline __u8 http_method(__u64 word, __u32 *ret_len)
 	return HTTP_METHOD_OTHER;
 }
 
+/* Can @len bytes, too few to tell, be the start of a start line? */
+static __always_inline int http_maybe(const char *buf, __u32 len)
+{
+	__u8 c = (__u8)buf[0];
+
+	return !len || (c >= 'A' && c <= 'Z') || c == '\r' || c == '\n';
+}
+
 /* Length of an unknown method at the start of @buf (capital letters, '-' or '_', then a space); 0: none. */
 static __always_inline __u32 http_other_method(const char *buf)
 {
+	if (!http_maybe(buf, 1))
+		return 0;
 	for (__u32 i = 0; i < 24; i++) { /* the longest registered one has 17 */
 		__u8 c = (__u8)buf[i];
 
@@ -193,12 +213,10 @@ static __always_inline __u32 http_other_method(const char *buf)
 	return 0;
 }
 
-/* Can @len bytes, too few to tell, be the start of a start line? */
-static __always_inline int http_maybe(const char *buf, __u32 len)
+/* Eight bytes with the case bit set: letters become small, '-' stays. */
+static __always_inline __u64 http_lower8(const char *p)
 {
-	__u8 c = (__u8)buf[0];
-
-	return !len || (c >= 'A' && c <= 'Z') || c == '\r' || c == '\n';
+	return http_load8(p) | 0x2020202020202020ull;
 }
 
 /* One header line at @at. True: it is the empty line that ends the head. */
@@ -217,17 +235,21 @@ static __always_inline int http_line(const char *buf, __u32 at, struct http_scan
 	}
 	w |= 0x20202020;
 	if (w == HTTP_C4('c', 'o', 'n', 't')) {
-		if ((http_load4(p + 8) | 0x20202020) == HTTP_C4('l', 'e', 'n', 'g')) {
-			if (!s->length_count)
-				s->length_at = at;
-			s->length2_at = at;
-			s->length_count++;
-		}
+		if (http_lower8(p + 4) != HTTP_C8('e', 'n', 't', '-', 'l', 'e', 'n', 'g') ||
+		    (http_load4(p + 12) | 0x2020) << 8 != HTTP_C4(0, 't', 'h', ':'))
+			return 0;
+		if (!s->length_count)
+			s->length_at = at;
+		s->length2_at = at;
+		s->length_count++;
 	} else if (w == HTTP_C4('t', 'r', 'a', 'n')) {
-		if ((http_load4(p + 8) | 0x20202020) == HTTP_C4('-', 'e', 'n', 'c')) {
-			s->coding_at = at;
-			s->coding_count++;
-		}
+		if (http_lower8(p + 4) != HTTP_C8('s', 'f', 'e', 'r', '-', 'e', 'n', 'c') ||
+		    (http_load4(p + 12) | 0x20202020) != HTTP_C4('o', 'd', 'i', 'n') || (p[16] | 0x20) != 'g' ||
+		    p[17] != ':')
+			return 0;
+		s->coding_prev = s->coding_at;
+		s->coding_at = at;
+		s->coding_count++;
 	}
 	return 0;
 }
@@ -245,22 +267,20 @@ static __always_inline void http_lines(const char *buf, __u32 len, int in_head, 
 		return;
 	HTTP_LOOP
 	for (__u32 i = 0; i < HTTP_WORDS; i++) {
-		__u64 hits;
+		__u64 word, hits;
 
 		if (i * 8 >= len)
 			break;
-		hits = http_find(http_load8(buf + i * 8), '\n');
-		if (!hits)
+		word = http_load8(buf + i * 8);
+		if (!http_find(word, '\n'))
 			continue;
+		hits = http_find_exact(word, '\n');
 		/* Lines of less than three bytes do not come twice without ending the head: at most four here. */
 		HTTP_LOOP
 		for (int k = 0; k < 4 && hits; k++) {
 			__u32 at = i * 8 + http_first(hits);
 
-			/* A borrow can mark a byte above a real hit: look at it. */
 			hits &= hits - 1;
-			if (*HTTP_AT(buf, at) != '\n')
-				continue;
 			if (s->first == HTTP_BUF)
 				s->first = at;
 			s->line = at + 1;
@@ -296,9 +316,7 @@ static __always_inline void http_number(const char *buf, __u32 at, struct http_s
 	__u8 c;
 
 	s->number = HTTP_BAD_NUMBER;
-	s->at = at + 15;
-	if (*HTTP_AT(buf, at + 14) != ':') /* behind "content-length" */
-		return;
+	s->at = at + 15; /* behind "content-length:" */
 	http_blanks(buf, s);
 	at = s->at;
 	s->digits = 0;
@@ -391,13 +409,12 @@ static __always_inline void http_fields(struct http_half *h, const char *buf, __
 		s->length_count--;
 		if (s->length_count == 1)
 			s->length2_at = s->length_at;
-		else if (s->length_count > 1)
-			h->flags |= HTTP_IS_BAD;
 	}
 	if (s->length_count) {
+		h->lengths += s->length_count; /* more than two are refused, equal or not */
 		http_number(buf, s->length_at, s);
-		if (s->number == HTTP_BAD_NUMBER || (h->flags & HTTP_HAS_LENGTH && s->number != h->length) ||
-		    s->length_count > 2)
+		if (s->number == HTTP_BAD_NUMBER || h->lengths > 2 ||
+		    (h->flags & HTTP_HAS_LENGTH && s->number != h->length))
 			h->flags |= HTTP_IS_BAD;
 		h->flags |= HTTP_HAS_LENGTH;
 		h->length = s->number;
@@ -407,14 +424,16 @@ static __always_inline void http_fields(struct http_half *h, const char *buf, __
 				h->flags |= HTTP_IS_BAD;
 		}
 	}
-	if (s->coding_count && s->coding_at < upto) {
+	if (s->coding_count && s->coding_at >= upto) {
+		s->coding_count--;
+		s->coding_at = s->coding_prev;
+	}
+	if (s->coding_count) {
 		h->flags |= HTTP_HAS_CODING;
 		h->flags &= ~HTTP_IS_CHUNKED; /* of several lines the last one tells */
 		http_chunked(buf, s->coding_at, s);
 		if (s->digits)
 			h->flags |= HTTP_IS_CHUNKED;
-	} else if (s->coding_count > 1) { /* the last of several is cut: the earlier ones are not kept */
-		h->flags |= HTTP_IS_BAD;
 	}
 }
 
@@ -537,6 +556,7 @@ static __always_inline int http_start(struct http_half *h, const char *buf, enum
 		h->version = tail == HTTP_1_1 ? HTTP_VERSION_1_1 : HTTP_VERSION_1_0;
 	}
 	h->flags = 0;
+	h->lengths = 0;
 	h->length = 0;
 	h->body = 0;
 	return 1;
@@ -619,6 +639,7 @@ static __always_inline int http_long_line(struct http_half *h, enum http_kind ki
 		return 0;
 	}
 	h->flags = HTTP_IN_LINE;
+	h->lengths = 0;
 	h->length = 0;
 	h->body = 0;
 	h->phase = HTTP_HEAD;
@@ -644,14 +665,6 @@ static __always_inline __u64 http_skip(struct http_half *h, __u64 len, int *ret_
 		h->phase = h->phase == HTTP_BODY ? HTTP_START : HTTP_CHUNK;
 	}
 	return take;
-}
-
-/* High bit set in exactly those bytes of @word that equal @byte. */
-static __always_inline __u64 http_find_exact(__u64 word, __u8 byte)
-{
-	__u64 x = word ^ (HTTP_ONES * byte);
-
-	return ~((x & ~HTTP_HIGHS) + ~HTTP_HIGHS | x) & HTTP_HIGHS;
 }
 
 /* Copies the request line at the start of @buf up to the end of the path (second space, '?' or end of line) into @line,

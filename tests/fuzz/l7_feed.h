@@ -1,0 +1,96 @@
+/* One direction of a connection as the kernel half drives it, over a byte array: windows, carried lines, long lines.
+ * Shared by the fuzzer and the unit test of bpf/l7_http.h. What happened is written as text, a line an event. */
+#ifndef WEIR_TESTS_L7_FEED_H
+#define WEIR_TESTS_L7_FEED_H
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <linux/types.h>
+
+#include "l7_http.h"
+
+struct feed {
+	struct http_half half;
+	enum http_kind kind;
+	__u8 asked;
+	char buf[HTTP_BUF + 32];
+	char carried[HTTP_CARRY];
+	__u32 carry;
+	__u64 body; /* of the messages that ended */
+	char line[HTTP_LINE_MAX + 1];
+	FILE *out;
+	unsigned bad;
+};
+
+static inline void feed_said(struct feed *f, __u32 events)
+{
+	if (events & HTTP_EV_START && f->kind == HTTP_REQUEST) {
+		__u64 hash;
+		__u32 bytes = http_copy_line(f->buf, f->line, 0, &hash);
+
+		f->line[bytes] = 0;
+		fprintf(f->out, "request %u %u [%s]\n", f->half.method, f->half.version, f->line);
+	} else if (events & HTTP_EV_START) {
+		fprintf(f->out, "response %u %u\n", f->half.status, f->half.version);
+	}
+	if (events & HTTP_EV_BAD) {
+		fprintf(f->out, "bad\n");
+		f->bad++;
+	}
+	if (events & HTTP_EV_INTERIM)
+		fprintf(f->out, "interim\n");
+	if (events & HTTP_EV_END)
+		fprintf(f->out, "end %llu%s\n", (unsigned long long)f->half.body,
+			events & HTTP_EV_TUNNEL ? " tunnel" : "");
+}
+
+/* One segment. Stops at the first thing that cannot be followed. */
+static inline void feed_segment(struct feed *f, const char *data, size_t len)
+{
+	size_t pos = 0;
+
+	while (pos < len && !f->bad) {
+		struct http_scan scan;
+		__u32 want, fresh, done;
+
+		if (f->half.phase >= HTTP_SKIP) {
+			int over;
+			__u64 took = http_skip(&f->half, len - pos, &over);
+
+			assert(took <= len - pos);
+			pos += took;
+			if (over)
+				feed_said(f, HTTP_EV_END);
+			continue;
+		}
+		want = f->half.phase == HTTP_CHUNK ? HTTP_CHUNK_LINE : HTTP_WINDOW;
+		fresh = len - pos < want ? len - pos : want;
+		memset(f->buf, 0xaa, sizeof(f->buf)); /* what an earlier window may have left */
+		memcpy(f->buf, f->carried, HTTP_CARRY);
+		memcpy(f->buf + f->carry, data + pos, fresh);
+		memset(f->buf + f->carry + fresh, 0, 8);
+		memset(&scan, 0xaa, sizeof(scan));
+		scan.len = f->carry + fresh;
+		scan.kind = f->kind;
+		scan.asked = f->asked;
+		done = http_feed(&f->half, f->buf, &scan);
+		assert(done <= scan.len);
+		if (done) {
+			assert(done > f->carry || scan.events & HTTP_EV_BAD);
+			pos += done - f->carry;
+			f->carry = 0;
+		} else if (pos + fresh < len || scan.len >= HTTP_CARRY) {
+			http_long_line(&f->half, f->kind, f->buf, scan.len, &scan);
+			pos += fresh;
+			f->carry = 0;
+		} else {
+			memcpy(f->carried, f->buf, HTTP_CARRY);
+			f->carry = scan.len;
+			pos = len;
+		}
+		feed_said(f, scan.events);
+	}
+}
+
+#endif
