@@ -22,13 +22,13 @@
 #include "view/web_listen.h"
 #include "view/web_stream.h"
 
-#define BLOCK_BYTES (16u << 10)	  /* asked of a body at a time */
-#define PIECE_BYTES (32u << 10)	  /* made of a body at a time */
-#define BODY_MAX (64u << 20)	  /* of one piece, or of a body that is made whole */
-#define BODIES_MAX 4		  /* that hold a snapshot at the same time */
+#define BLOCK_BYTES	 (16u << 10) /* asked of a body at a time */
+#define PIECE_BYTES	 (32u << 10) /* made of a body at a time */
+#define BODY_MAX	 (64u << 20) /* of one piece, or of a body that is made whole */
+#define BODIES_MAX	 4	     /* that hold a snapshot at the same time */
 #define CONNECTION_BYTES (32u << 10) /* head of a request and of its answer; longer heads get 431 */
-#define LINE_MAX_BYTES (64u << 10)
-#define ERROR_ROOM 1024
+#define LINE_MAX_BYTES	 (64u << 10)
+#define ERROR_ROOM	 1024
 
 /* One of the two listening sockets with the daemon that serves it, driven by our loop: libmicrohttpd keeps an epoll
  * descriptor, which is readable whenever MHD_run() has something to do. */
@@ -38,7 +38,8 @@ struct door {
 	int fd;	      /* listening; the daemon's once it runs */
 	int epoll_fd; /* the daemon's */
 	int timer;
-	bool api; /* /v1/... is behind this one */
+	bool api;  /* /v1/... is behind this one */
+	bool full; /* WEB_CONNECTIONS_MAX were open after the last run */
 };
 
 struct web {
@@ -77,8 +78,8 @@ static int body_make(struct body *body)
 	int more;
 
 	buf_reset(&body->raw);
-	more = body->prom ? prometheus_read(body->prom, raw, PIECE_BYTES) :
-			    snapshot_to_json_part(body->snap, &body->at, raw, PIECE_BYTES);
+	more = body->prom ? prometheus_read(body->prom, raw, PIECE_BYTES)
+			  : snapshot_to_json_part(body->snap, &body->at, raw, PIECE_BYTES);
 	if (more < 0)
 		return more;
 	body->whole = !more;
@@ -184,8 +185,8 @@ static bool accepts_gzip(struct MHD_Connection *connection)
 
 static enum MHD_Result serve_metrics(struct web *web, struct MHD_Connection *connection)
 {
-	enum prometheus_format format = prometheus_negotiate(
-		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
+	enum prometheus_format format =
+		prometheus_negotiate(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
 	struct MHD_Response *response;
 	struct snapshot *snap;
 	struct body *body;
@@ -199,9 +200,9 @@ static enum MHD_Result serve_metrics(struct web *web, struct MHD_Connection *con
 		body->prom = prometheus_new(snap, format);
 	if (body && accepts_gzip(connection))
 		body->compressed = gzip_open(&body->gzip) == 0;
-	response = body && body->prom ?
-			   MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, body_read, body, body_free) :
-			   NULL;
+	response = body && body->prom ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, body_read,
+									  body, body_free)
+				      : NULL;
 	if (!response) {
 		if (body)
 			body_free(body);
@@ -239,8 +240,8 @@ static enum MHD_Result serve_snapshot(struct web *web, struct MHD_Connection *co
 		return reply_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "too many snapshots at the same time");
 	snap = web->ops->snapshot(web->arg);
 	body = snap ? body_new(web, snap) : NULL;
-	response = body ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, body_read, body, body_free) :
-			  NULL;
+	response = body ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, body_read, body, body_free)
+			: NULL;
 	if (!response) {
 		if (body)
 			body_free(body);
@@ -286,6 +287,10 @@ static void tracer_wake(struct web_stream *stream)
 		return;
 	tracer->suspended = false;
 	MHD_resume_connection(tracer->connection);
+	/* What is resumed goes on in the next run of the daemon, and its descriptor does not ask for one. */
+	loop_set_timer(tracer->web->loop, tracer->web->local.timer, 1, 0);
+	/* Its epoll descriptor does not become readable by this: the resumption is seen by nobody until the next MHD_run(). */
+	loop_set_timer(tracer->web->loop, tracer->web->local.timer, 1, 0);
 }
 
 static void tracer_hung_up(void *arg, __u32 events)
@@ -441,9 +446,10 @@ static enum MHD_Result serve(struct door *door, struct MHD_Connection *connectio
 		return serve_status(web, connection);
 	if (door->api && strcmp(path, "/v1/trace") == 0)
 		return serve_trace(web, connection, context);
-	return reply_text(connection, MHD_HTTP_NOT_FOUND,
-			  door->api ? "not here: there are /v1/snapshot, /v1/status, /v1/trace, /metrics, /healthz, /readyz" :
-				      "not here: there are /metrics, /healthz, /readyz");
+	return reply_text(
+		connection, MHD_HTTP_NOT_FOUND,
+		door->api ? "not here: there are /v1/snapshot, /v1/status, /v1/trace, /metrics, /healthz, /readyz"
+			  : "not here: there are /metrics, /healthz, /readyz");
 }
 
 /* Called when the head is there, for each piece of a body, and at its end. Bodies are read and thrown away, so that the
@@ -488,10 +494,18 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
 
 static void door_run(struct door *door)
 {
+	const union MHD_DaemonInfo *info;
 	unsigned long long ms = 0;
+	bool again, full;
 
 	MHD_run(door->daemon);
-	if (MHD_get_timeout(door->daemon, &ms) == MHD_YES)
+	/* A full daemon does not watch its listening socket, and begins to again only in a run after the one that has
+	 * made room: nobody would ask for that run. */
+	info = MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+	full = info && info->num_connections >= WEB_CONNECTIONS_MAX;
+	again = door->full && !full;
+	door->full = full;
+	if (again || MHD_get_timeout(door->daemon, &ms) == MHD_YES)
 		loop_set_timer(door->web->loop, door->timer, ms ? ms * NS_PER_MS : 1, 0);
 	else
 		loop_set_timer(door->web->loop, door->timer, 0, 0);
@@ -525,9 +539,10 @@ static int door_open(struct door *door, struct web *web, struct why *why)
 	door->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
 					on_request, door, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
 					MHD_OPTION_LISTEN_SOCKET, door->fd, MHD_OPTION_CONNECTION_LIMIT,
-					(unsigned)WEB_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)WEB_IDLE_S,
-					MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-					MHD_OPTION_NOTIFY_COMPLETED, on_completed, door, MHD_OPTION_END);
+					(unsigned)WEB_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+					(unsigned)WEB_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+					(size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, door,
+					MHD_OPTION_END);
 	if (!door->daemon)
 		return why_set(why, -ENOMEM, "libmicrohttpd does not start");
 	info = MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_EPOLL_FD);
