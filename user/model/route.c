@@ -176,7 +176,8 @@ static bool is_email(const char *text, size_t bytes)
 			host = i + 3;
 		else if (text[i] != '@')
 			continue;
-		return host < bytes && !is_digit(text[host]) && memchr(text + host, '.', bytes - host);
+		return host < bytes && (is_lower(text[host]) || is_upper(text[host])) &&
+		       memchr(text + host, '.', bytes - host);
 	}
 	return false;
 }
@@ -411,6 +412,10 @@ int routes_new(const struct routes_options *options, struct routes **ret_routes,
 		if (err)
 			goto out_free;
 		routes->patterns[i] = intern_str(options->patterns[i]);
+		if (strcmp(routes->patterns[i], options->patterns[i])) {
+			err = why_set(why, -ENOMEM, "no memory for route patterns");
+			goto out_free;
+		}
 		routes->patterns_count++;
 	}
 	routes->learned_max = max - routes->patterns_count;
