@@ -25,9 +25,11 @@ static const struct metric fake_cpu = {
 static const struct metric fake_lost = {
 	.name = "weir.signal.lost", .unit = "{event}", .text = "Lost.", .kind = METRIC_SUM
 };
-static const struct metric fake_active = {
-	.name = "http.server.active_requests", .unit = "{request}", .text = "In flight.", .kind = METRIC_GAUGE, .updown = true
-};
+static const struct metric fake_active = { .name = "http.server.active_requests",
+					   .unit = "{request}",
+					   .text = "In flight.",
+					   .kind = METRIC_GAUGE,
+					   .updown = true };
 static const struct metric fake_load = {
 	.name = "weir.loop.load", .unit = "1", .text = "Load.", .kind = METRIC_GAUGE, .scale = 0.25
 };
@@ -48,12 +50,28 @@ static const struct workload fake_pod = {
 /* Two plain processes in cgroups of the same last name, which is as bad as a name can be. */
 #define FAKE_ODD "\"od\\d\"\n\xc3\xa9{}"
 static const struct workload fake_odd1 = {
-	.cgroup_id = 43, .cgroup = "/a/" FAKE_ODD, .service_name = FAKE_ODD, .runtime = "", .container_id = "",
-	.container_name = "", .pod_uid = "", .pod_qos = "", .pod_name = "", .namespace_name = "",
+	.cgroup_id = 43,
+	.cgroup = "/a/" FAKE_ODD,
+	.service_name = FAKE_ODD,
+	.runtime = "",
+	.container_id = "",
+	.container_name = "",
+	.pod_uid = "",
+	.pod_qos = "",
+	.pod_name = "",
+	.namespace_name = "",
 };
 static const struct workload fake_odd2 = {
-	.cgroup_id = 44, .cgroup = "/b/" FAKE_ODD, .service_name = FAKE_ODD, .runtime = "", .container_id = "",
-	.container_name = "", .pod_uid = "", .pod_qos = "", .pod_name = "", .namespace_name = "",
+	.cgroup_id = 44,
+	.cgroup = "/b/" FAKE_ODD,
+	.service_name = FAKE_ODD,
+	.runtime = "",
+	.container_id = "",
+	.container_name = "",
+	.pod_uid = "",
+	.pod_qos = "",
+	.pod_name = "",
+	.namespace_name = "",
 };
 
 static inline struct point *fake_point(struct snapshot *snap, const struct metric *metric, const struct workload *who)

@@ -156,14 +156,22 @@ static void text_cut_anywhere_is_refused(void **state)
 static void malformed_snapshots_are_refused(void **state)
 {
 #define TIMES "\"time_ns\":1,\"time_unix_ns\":1,\"start_ns\":1,"
-#define METRICS "\"metrics\":[{\"name\":\"a\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"scale\":1}," \
-		"{\"name\":\"b\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"gauge\",\"scale\":1}],"
-#define POINT(rest) "{" TIMES METRICS "\"resources\":[{\"points\":[{\"cgroup_id\":1,\"start_ns\":1,\"attributes\":{}," rest "}]}]}"
+#define METRICS                                                                                          \
+	"\"metrics\":[{\"name\":\"a\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"scale\":1}," \
+	"{\"name\":\"b\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"gauge\",\"scale\":1}],"
+#define POINT(rest) \
+	"{" TIMES METRICS "\"resources\":[{\"points\":[{\"cgroup_id\":1,\"start_ns\":1,\"attributes\":{}," rest "}]}]}"
 	static const char *const rows[] = {
-		"", "[]", "null", "{}", "{\"metrics\":[]}", "{" TIMES "\"metrics\":[],\"resources\":{}}",
+		"",
+		"[]",
+		"null",
+		"{}",
+		"{\"metrics\":[]}",
+		"{" TIMES "\"metrics\":[],\"resources\":{}}",
 		"{\"time_ns\":-1,\"time_unix_ns\":1,\"start_ns\":1,\"metrics\":[],\"resources\":[]}",
 		"{" TIMES "\"metrics\":[{\"name\":\"a\"}],\"resources\":[]}",
-		"{" TIMES "\"metrics\":[{\"name\":\"a\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"x\"}],\"resources\":[]}",
+		"{" TIMES
+		"\"metrics\":[{\"name\":\"a\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"x\"}],\"resources\":[]}",
 		POINT("\"metric\":2,\"value\":1"),
 		POINT("\"metric\":-1,\"value\":1"),
 		POINT("\"metric\":1"),
@@ -174,8 +182,10 @@ static void malformed_snapshots_are_refused(void **state)
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0,\"slots\":[1,-1]"),
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0,\"slots\":[1,\"1\"]"),
 		POINT("\"metric\":0,\"sum_ns\":-1,\"max_ns\":1,\"low\":0,\"slots\":[1]"),
-		"{" TIMES METRICS "\"resources\":[{\"points\":[{\"metric\":1,\"cgroup_id\":1,\"start_ns\":1,\"attributes\":{\"a\":[]},\"value\":1}]}]}",
-		"{" TIMES METRICS "\"resources\":[{\"points\":[{\"metric\":1,\"cgroup_id\":1,\"start_ns\":1,\"attributes\":"
+		"{" TIMES METRICS
+		"\"resources\":[{\"points\":[{\"metric\":1,\"cgroup_id\":1,\"start_ns\":1,\"attributes\":{\"a\":[]},\"value\":1}]}]}",
+		"{" TIMES METRICS
+		"\"resources\":[{\"points\":[{\"metric\":1,\"cgroup_id\":1,\"start_ns\":1,\"attributes\":"
 		"{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1,\"h\":1,\"i\":1,\"j\":1,\"k\":1},\"value\":1}]}]}",
 		"{" TIMES METRICS "\"resources\":[{\"points\":[7]}]}",
 	};
@@ -217,14 +227,15 @@ static void span_is_one_line_in_the_promised_order(void **state)
 
 	buf_init(&line, 4096);
 	assert_int_equal(span_to_json(&span, &fake_pod, "http", WALL_OFFSET, &line), 0);
-	assert_string_equal(line.data,
-			    "{\"time\":\"2023-11-14T22:13:20.000000001Z\",\"signal\":\"http\",\"role\":\"server\","
-			    "\"container\":{\"id\":\"" FAKE_ID "\",\"name\":\"cart\","
-			    "\"pod_uid\":\"11111111-2222-3333-4444-555555555555\",\"runtime\":\"containerd\","
-			    "\"cgroup\":\"/kubepods.slice/cri-containerd-" FAKE_ID ".scope\",\"service_name\":\"cart\","
-			    "\"pod_name\":\"cart-7d9\",\"namespace\":\"shop\",\"pod_qos\":\"burstable\",\"cgroup_id\":42},"
-			    "\"pid\":4711,\"method\":\"GET\",\"path\":\"/\\\"a\\\\b\\\"\\u0001\xc3\xa9\",\"status\":200,"
-			    "\"offset\":-5,\"duration_ns\":9223372036854775807}");
+	assert_string_equal(
+		line.data,
+		"{\"time\":\"2023-11-14T22:13:20.000000001Z\",\"signal\":\"http\",\"role\":\"server\","
+		"\"container\":{\"id\":\"" FAKE_ID "\",\"name\":\"cart\","
+		"\"pod_uid\":\"11111111-2222-3333-4444-555555555555\",\"runtime\":\"containerd\","
+		"\"cgroup\":\"/kubepods.slice/cri-containerd-" FAKE_ID ".scope\",\"service_name\":\"cart\","
+		"\"pod_name\":\"cart-7d9\",\"namespace\":\"shop\",\"pod_qos\":\"burstable\",\"cgroup_id\":42},"
+		"\"pid\":4711,\"method\":\"GET\",\"path\":\"/\\\"a\\\\b\\\"\\u0001\xc3\xa9\",\"status\":200,"
+		"\"offset\":-5,\"duration_ns\":9223372036854775807}");
 	buf_done(&line);
 }
 
@@ -245,7 +256,8 @@ static void span_comes_back_as_it_was(void **state)
 	for (int turn = 0; turn < 2; turn++) {
 		buf_reset(&line);
 		assert_int_equal(span_to_json(&span, &fake_pod, "http", WALL_OFFSET, &line), 0);
-		assert_int_equal(span_from_json(reader, line.data, line.used, known_signal, WALL_OFFSET, &back, &who, NULL), 0);
+		assert_int_equal(
+			span_from_json(reader, line.data, line.used, known_signal, WALL_OFFSET, &back, &who, NULL), 0);
 		assert_same_who(&fake_pod, who);
 		assert_int_equal(back.signal, 1);
 		assert_int_equal(back.pid, 4711);
@@ -269,7 +281,11 @@ static void span_comes_back_as_it_was(void **state)
 static void malformed_spans_are_refused(void **state)
 {
 	static const char *const rows[] = {
-		"", "{}", "[]", "{\"dropped\":5}", "{\"summary\":{}}",
+		"",
+		"{}",
+		"[]",
+		"{\"dropped\":5}",
+		"{\"summary\":{}}",
 		"{\"time\":\"2023-11-14T22:13:20Z\",\"signal\":\"http\",\"container\":{}}",
 		"{\"time\":\"2023-11-14T22:13:20.1+01:00\",\"signal\":\"http\",\"container\":{}}",
 		"{\"time\":7,\"signal\":\"http\",\"container\":{}}",

@@ -24,7 +24,8 @@ static void pack_all(struct otlp_packer *packer, const struct snapshot *snap, st
 	assert_int_equal(resources_init(&resources, snap), 0);
 	for (size_t i = 0; i < resources.count; i++)
 		assert_int_equal(otlp_pack(packer, snap, &resources.items[i], resources.items[i].points,
-					   resources.items[i].count, out), 0);
+					   resources.items[i].count, out),
+				 0);
 	resources_done(&resources);
 }
 
@@ -104,7 +105,8 @@ static void resources_say_who_is_measured(void **state)
 	struct snapshot *snap = fake_snapshot();
 	Request *request = pack(OTLP_HISTOGRAM_EXPLICIT, "my-agent",
 				"service.name=other,service.namespace=obs,deployment.environment.name=t%20est,"
-				"container.id=agents,k8s.pod.name=weir-x,k8s.node.name=n7,host.name=node7", snap, "explicit.pb");
+				"container.id=agents,k8s.pod.name=weir-x,k8s.node.name=n7,host.name=node7",
+				snap, "explicit.pb");
 
 	assert_int_equal(request->n_resource_metrics, 4);
 	assert_resource(request->resource_metrics[0], "service.name", "my-agent");
@@ -185,11 +187,13 @@ static void times_are_one_for_all_and_starts_do_not_move(void **state)
 
 		buf_init(&body, 1 << 20);
 		pack_all(&packer, snap, &body);
-		request = weir__otlp__export_metrics_service_request__unpack(NULL, body.used, (unsigned char *)body.data);
+		request =
+			weir__otlp__export_metrics_service_request__unpack(NULL, body.used, (unsigned char *)body.data);
 		point = metric(request->resource_metrics[3], "http.server.request.duration")->histogram->data_points[0];
 		assert_int_equal(point->time_unix_nano, snap->time_unix_ns);
-		assert_int_equal(metric(request->resource_metrics[0], "process.cpu.time")->sum->data_points[0]->time_unix_nano,
-				 snap->time_unix_ns);
+		assert_int_equal(
+			metric(request->resource_metrics[0], "process.cpu.time")->sum->data_points[0]->time_unix_nano,
+			snap->time_unix_ns);
 		starts[turn] = point->start_time_unix_nano;
 		request_free(request);
 		buf_done(&body);
@@ -283,7 +287,7 @@ static void pairs_are_read_as_the_specification_says(void **state)
 {
 	static const struct {
 		const char *text;
-		int count; /* -1: refused whole */
+		int count;		 /* -1: refused whole */
 		const char *key, *value; /* of the last */
 	} rows[] = {
 		{ NULL, 0, NULL, NULL },

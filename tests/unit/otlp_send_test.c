@@ -26,10 +26,10 @@
 
 /* The server. One connection at a time; when the script is over it answers 200 without a body, as Prometheus does. */
 
-#define OK_EMPTY "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+#define OK_EMPTY     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 #define STATUS(line) "HTTP/1.1 " line "\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\noops\n"
-#define CLOSE "close"
-#define HANG "hang"
+#define CLOSE	     "close"
+#define HANG	     "hang"
 #define REQUESTS_MAX 64
 
 struct request {
@@ -179,10 +179,11 @@ static __u64 marked[3 + REASONS];
 
 static __u64 counted(unsigned i)
 {
-	static const enum selfstat_id ids[] = { SELFSTAT_export_attempts, SELFSTAT_export_failed, SELFSTAT_export_points };
+	static const enum selfstat_id ids[] = { SELFSTAT_export_attempts, SELFSTAT_export_failed,
+						SELFSTAT_export_points };
 
-	return i < 3 ? selfstat_counted(ids[i], "otlp", NULL) :
-		       selfstat_counted(SELFSTAT_export_dropped, "otlp", reasons[i - 3]);
+	return i < 3 ? selfstat_counted(ids[i], "otlp", NULL)
+		     : selfstat_counted(SELFSTAT_export_dropped, "otlp", reasons[i - 3]);
 }
 
 static void mark(void)
@@ -214,9 +215,9 @@ static void assert_dropped(const char *reason, __u64 points)
 
 static struct otlp_sender *sender_start(unsigned port, __u64 timeout_ns, size_t queue_bytes_max)
 {
-	struct otlp_sender_options options = {
-		.timeout_ns = timeout_ns, .retry_first_ns = FAST_NS, .queue_bytes_max = queue_bytes_max
-	};
+	struct otlp_sender_options options = { .timeout_ns = timeout_ns,
+					       .retry_first_ns = FAST_NS,
+					       .queue_bytes_max = queue_bytes_max };
 	struct otlp_sender *sender = NULL;
 	struct why why = {};
 	char url[64];
@@ -240,9 +241,8 @@ static __u64 soon(void)
 
 static void what_may_be_retried_is_resent_in_order(void **state)
 {
-	static const char *const script[] = {
-		STATUS("503 x"), STATUS("429 x"), STATUS("502 x"), STATUS("504 x"), CLOSE, OK_EMPTY, STATUS("503 x"), NULL
-	};
+	static const char *const script[] = { STATUS("503 x"), STATUS("429 x"), STATUS("502 x"), STATUS("504 x"),
+					      CLOSE,	       OK_EMPTY,	STATUS("503 x"), NULL };
 	struct otlp_sender *sender;
 	struct server server;
 
@@ -269,9 +269,19 @@ static void what_may_be_retried_is_resent_in_order(void **state)
 static void what_is_final_is_not_retried(void **state)
 {
 	static const char *const script[] = {
-		STATUS("400 x"), STATUS("401 x"), STATUS("403 x"), STATUS("404 x"), STATUS("405 x"), STATUS("408 x"),
-		STATUS("413 x"), STATUS("415 x"), STATUS("500 x"), STATUS("501 x"), STATUS("505 x"),
-		"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", NULL
+		STATUS("400 x"),
+		STATUS("401 x"),
+		STATUS("403 x"),
+		STATUS("404 x"),
+		STATUS("405 x"),
+		STATUS("408 x"),
+		STATUS("413 x"),
+		STATUS("415 x"),
+		STATUS("500 x"),
+		STATUS("501 x"),
+		STATUS("505 x"),
+		"HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+		NULL
 	};
 	const unsigned count = sizeof(script) / sizeof(script[0]) - 1;
 	struct otlp_sender *sender;
@@ -316,9 +326,8 @@ static void partial_success_is_counted_and_not_retried(void **state)
 
 static void retry_after_is_honoured(void **state)
 {
-	static const char *const script[] = {
-		"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", OK_EMPTY, NULL
-	};
+	static const char *const script[] = { "HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", OK_EMPTY,
+					      NULL };
 	struct otlp_sender *sender;
 	struct server server;
 
@@ -336,9 +345,7 @@ static void retry_after_is_honoured(void **state)
 
 static void retry_after_longer_than_the_timeout_gives_up_at_once(void **state)
 {
-	static const char *const script[] = {
-		"HTTP/1.1 429 x\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n", NULL
-	};
+	static const char *const script[] = { "HTTP/1.1 429 x\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n", NULL };
 	struct otlp_sender *sender;
 	struct server server;
 	__u64 start;
@@ -528,9 +535,9 @@ static size_t points_of(const struct request *request, bool gzip, size_t *ret_by
 		const Weir__Otlp__ScopeMetrics *scope = message->resource_metrics[i]->scope_metrics[0];
 
 		for (size_t k = 0; k < scope->n_metrics; k++)
-			points += scope->metrics[k]->data_case == WEIR__OTLP__METRIC__DATA_HISTOGRAM ?
-					  scope->metrics[k]->histogram->n_data_points :
-					  1;
+			points += scope->metrics[k]->data_case == WEIR__OTLP__METRIC__DATA_HISTOGRAM
+					  ? scope->metrics[k]->histogram->n_data_points
+					  : 1;
 	}
 	weir__otlp__export_metrics_service_request__free_unpacked(message, NULL);
 	buf_done(&plain);
@@ -640,7 +647,7 @@ static void an_empty_snapshot_is_not_sent(void **state)
 }
 
 #define MANY_RESOURCES 300
-#define MANY_SERIES 60
+#define MANY_SERIES    60
 
 static void requests_are_cut_below_the_limit_and_lose_nothing(void **state)
 {

@@ -30,7 +30,8 @@ static void assert_has(const struct buf *text, const char *line)
 		fail_msg("missing: %s\nin:\n%s", line, text->data);
 }
 
-#define ODD_LABELS(dir) "service_name=\"\\\"od\\\\d\\\"\\n\xc3\xa9{}\",weir_cgroup=\"/" dir "/\\\"od\\\\d\\\"\\n\xc3\xa9{}\""
+#define ODD_LABELS(dir) \
+	"service_name=\"\\\"od\\\\d\\\"\\n\xc3\xa9{}\",weir_cgroup=\"/" dir "/\\\"od\\\\d\\\"\\n\xc3\xa9{}\""
 #define POD_LABELS                                                                                                 \
 	"service_name=\"cart\",container_id=\"" FAKE_ID "\",k8s_pod_uid=\"11111111-2222-3333-4444-555555555555\"," \
 	"container_name=\"cart\",k8s_pod_name=\"cart-7d9\",k8s_namespace_name=\"shop\""
@@ -50,10 +51,13 @@ static void text_has_every_series_with_its_identity(void **state)
 	assert_has(&out, "\nhttp_server_request_duration_seconds_count{" ODD_LABELS("b") GET_200 "} 2\n");
 	assert_has(&out, "\nhttp_server_request_body_size_bytes_total{" POD_LABELS "} 77\n");
 	assert_has(&out, "# TYPE http_server_request_duration_seconds histogram\n");
-	assert_has(&out, "# HELP http_server_request_duration_seconds Duration of HTTP requests served, by back\\\\slash and\\nnewline.\n");
+	assert_has(
+		&out,
+		"# HELP http_server_request_duration_seconds Duration of HTTP requests served, by back\\\\slash and\\nnewline.\n");
 	assert_has(&out, "# TYPE http_server_active_requests gauge\n");
 	assert_has(&out, "# TYPE process_cpu_time_seconds_total counter\n");
-	assert_has(&out, "target_info{" POD_LABELS ",weir_cgroup=\"/kubepods.slice/cri-containerd-" FAKE_ID ".scope\",container_runtime_name=\"containerd\",weir_pod_qos=\"burstable\"");
+	assert_has(&out, "target_info{" POD_LABELS ",weir_cgroup=\"/kubepods.slice/cri-containerd-" FAKE_ID
+			 ".scope\",container_runtime_name=\"containerd\",weir_pod_qos=\"burstable\"");
 	assert_null(strstr(out.data, "# EOF"));
 	buf_done(&out);
 	snapshot_unref(snap);
@@ -156,14 +160,20 @@ static void names_follow_the_specification(void **state)
 		struct metric metric;
 		const char *want;
 	} rows[] = {
-		{ { .name = "http.server.request.duration", .unit = "s", .kind = METRIC_HIST }, "http_server_request_duration_seconds" },
-		{ { .name = "http.server.request.body.size", .unit = "By", .kind = METRIC_HIST }, "http_server_request_body_size_bytes" },
+		{ { .name = "http.server.request.duration", .unit = "s", .kind = METRIC_HIST },
+		  "http_server_request_duration_seconds" },
+		{ { .name = "http.server.request.body.size", .unit = "By", .kind = METRIC_HIST },
+		  "http_server_request_body_size_bytes" },
 		{ { .name = "container.cpu.time", .unit = "s", .kind = METRIC_SUM }, "container_cpu_time_seconds" },
-		{ { .name = "container.memory.working_set", .unit = "By", .kind = METRIC_GAUGE, .updown = true }, "container_memory_working_set_bytes" },
-		{ { .name = "jvm.cpu.recent_utilization", .unit = "1", .kind = METRIC_GAUGE }, "jvm_cpu_recent_utilization_ratio" },
+		{ { .name = "container.memory.working_set", .unit = "By", .kind = METRIC_GAUGE, .updown = true },
+		  "container_memory_working_set_bytes" },
+		{ { .name = "jvm.cpu.recent_utilization", .unit = "1", .kind = METRIC_GAUGE },
+		  "jvm_cpu_recent_utilization_ratio" },
 		{ { .name = "a.count", .unit = "1", .kind = METRIC_SUM }, "a_count" },
-		{ { .name = "process.context_switches", .unit = "{context_switch}", .kind = METRIC_SUM }, "process_context_switches" },
-		{ { .name = "http.server.active_requests", .unit = "{request}", .kind = METRIC_GAUGE, .updown = true }, "http_server_active_requests" },
+		{ { .name = "process.context_switches", .unit = "{context_switch}", .kind = METRIC_SUM },
+		  "process_context_switches" },
+		{ { .name = "http.server.active_requests", .unit = "{request}", .kind = METRIC_GAUGE, .updown = true },
+		  "http_server_active_requests" },
 		{ { .name = "a.seconds.b", .unit = "s", .kind = METRIC_SUM }, "a_seconds_b" },
 		{ { .name = "a.bseconds", .unit = "s", .kind = METRIC_SUM }, "a_bseconds_seconds" },
 		{ { .name = "9a..b-c", .unit = NULL, .kind = METRIC_SUM }, "_9a_b_c" },
@@ -193,7 +203,9 @@ static void keys_that_become_one_label_share_it(void **state)
 	fake_str(point, "otel.metric.overflow", "true");
 	buf_init(&out, 4096);
 	write_whole(snap, PROMETHEUS_TEXT, 4096, &out);
-	assert_has(&out, "\nweir_signal_lost_total{service_name=\"weir\",a_b=\"1;2\",key_4th=\"x\",otel_metric_overflow=\"true\"} 0\n");
+	assert_has(
+		&out,
+		"\nweir_signal_lost_total{service_name=\"weir\",a_b=\"1;2\",key_4th=\"x\",otel_metric_overflow=\"true\"} 0\n");
 	buf_done(&out);
 	snapshot_unref(snap);
 }
@@ -214,14 +226,17 @@ static void accept_header_chooses_the_format(void **state)
 		{ "application/openmetrics-text;q=0", PROMETHEUS_TEXT },
 		{ "application/openmetrics-text;q=0.0, */*;q=0.1", PROMETHEUS_TEXT },
 		{ "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.3", PROMETHEUS_TEXT },
-		{ "text/plain;version=1.0.0;q=0.9,application/openmetrics-text;version=1.0.0;q=0.3", PROMETHEUS_OPENMETRICS },
+		{ "text/plain;version=1.0.0;q=0.9,application/openmetrics-text;version=1.0.0;q=0.3",
+		  PROMETHEUS_OPENMETRICS },
 		/* what Prometheus 3 sends */
 		{ "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
 		  "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
-		  "text/plain;version=0.0.4;q=0.3,*/*;q=0.2", PROMETHEUS_OPENMETRICS },
+		  "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+		  PROMETHEUS_OPENMETRICS },
 		/* what it sends when native histograms are on */
 		{ "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,"
-		  "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.1", PROMETHEUS_OPENMETRICS },
+		  "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+		  PROMETHEUS_OPENMETRICS },
 		{ "APPLICATION/OpenMetrics-Text ; Version=\"1.0.0\"", PROMETHEUS_OPENMETRICS },
 		{ ",,;;q=,application/openmetrics-text;q=7", PROMETHEUS_TEXT },
 		{ "application/openmetrics-text;q=0.1234", PROMETHEUS_TEXT },

@@ -202,7 +202,7 @@ static void turn_until(struct agent *agent, const int *value, int want)
 }
 
 #define HEAD(method, path, more) method " " path " HTTP/1.1\r\nHost: x\r\n" more "\r\n"
-#define LAST "Connection: close\r\n"
+#define LAST			 "Connection: close\r\n"
 
 /* The whole answer to one request on a connection of its own. */
 static void ask(struct agent *agent, struct client *client, bool local, const char *request)
@@ -252,12 +252,16 @@ static void metrics_are_served_on_both_doors_in_the_format_asked_for(void **stat
 	struct agent *agent = *state;
 
 	for (int local = 0; local < 2; local++) {
-		assert_answer(agent, local, HEAD("GET", "/metrics", LAST), "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
+		assert_answer(agent, local, HEAD("GET", "/metrics", LAST),
+			      "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n",
 			      "http_server_request_duration_seconds_count{service_name=\"cart\"");
-		assert_answer(agent, local, HEAD("GET", "/metrics", LAST "Accept: application/openmetrics-text;version=1.0.0\r\n"),
-			      "Content-Type: application/openmetrics-text; version=1.0.0; escaping=underscores; charset=utf-8\r\n",
-			      "# EOF\n");
-		assert_answer(agent, local, HEAD("HEAD", "/metrics", LAST), "HTTP/1.1 200", "text/plain; version=0.0.4");
+		assert_answer(
+			agent, local,
+			HEAD("GET", "/metrics", LAST "Accept: application/openmetrics-text;version=1.0.0\r\n"),
+			"Content-Type: application/openmetrics-text; version=1.0.0; escaping=underscores; charset=utf-8\r\n",
+			"# EOF\n");
+		assert_answer(agent, local, HEAD("HEAD", "/metrics", LAST), "HTTP/1.1 200",
+			      "text/plain; version=0.0.4");
 	}
 	assert_int_equal(agent->snapshots, 6); /* a fresh one each time */
 }
@@ -319,9 +323,18 @@ static void gzip_is_sent_only_to_those_who_take_it(void **state)
 		const char *accept;
 		bool gzip;
 	} rows[] = {
-		{ "gzip", true }, { "deflate, gzip", true }, { "gzip;q=0.1", true }, { "GZIP", true }, { "gzip ; q=1", true },
-		{ "gzip;q=0", false }, { "gzip;q=0.0, br;q=1", false }, { "identity", false }, { "", false }, { "xgzip", false },
-		{ "gzipx", false }, { "br;q=0.5,gzip;q=0,deflate;q=0.5", false },
+		{ "gzip", true },
+		{ "deflate, gzip", true },
+		{ "gzip;q=0.1", true },
+		{ "GZIP", true },
+		{ "gzip ; q=1", true },
+		{ "gzip;q=0", false },
+		{ "gzip;q=0.0, br;q=1", false },
+		{ "identity", false },
+		{ "", false },
+		{ "xgzip", false },
+		{ "gzipx", false },
+		{ "br;q=0.5,gzip;q=0,deflate;q=0.5", false },
 	};
 	struct agent *agent = *state;
 
@@ -329,7 +342,8 @@ static void gzip_is_sent_only_to_those_who_take_it(void **state)
 		struct client client;
 		char request[256];
 
-		snprintf(request, sizeof(request), HEAD("GET", "/metrics", LAST "Accept-Encoding: %s\r\n"), rows[i].accept);
+		snprintf(request, sizeof(request), HEAD("GET", "/metrics", LAST "Accept-Encoding: %s\r\n"),
+			 rows[i].accept);
 		ask(agent, &client, false, request);
 		if (has(&client, "Content-Encoding: gzip") != rows[i].gzip)
 			fail_msg("%s", rows[i].accept);
@@ -356,7 +370,8 @@ static void bad_requests_get_one_clear_line(void **state)
 	assert_answer(agent, false, HEAD("GET", "/", LAST), "HTTP/1.1 404", "there are /metrics, /healthz, /readyz\n");
 	assert_answer(agent, true, HEAD("GET", "/v1/nothing", LAST), "HTTP/1.1 404", "/v1/snapshot");
 	assert_answer(agent, true, HEAD("DELETE", "/v1/snapshot", LAST), "HTTP/1.1 405", "Allow: GET, HEAD\r\n");
-	assert_answer(agent, true, HEAD("POST", "/v1/snapshot", LAST "Content-Length: 5\r\n") "12345", "HTTP/1.1 405", "only GET");
+	assert_answer(agent, true, HEAD("POST", "/v1/snapshot", LAST "Content-Length: 5\r\n") "12345", "HTTP/1.1 405",
+		      "only GET");
 	assert_answer(agent, true, HEAD("GET", "/v1/trace?signal=nope", LAST), "HTTP/1.1 400", "'nope'");
 	assert_answer(agent, true, HEAD("GET", "/v1/trace?count=0", LAST), "HTTP/1.1 400", "count");
 	assert_answer(agent, true, HEAD("GET", "/v1/trace?count=-1", LAST), "HTTP/1.1 400", "count");
@@ -387,7 +402,8 @@ static void snapshot_and_status_are_json(void **state)
 	struct client client;
 	struct buf body;
 
-	assert_answer(agent, true, HEAD("GET", "/v1/status", LAST), "Content-Type: application/json\r\n", "{\"up\":true}");
+	assert_answer(agent, true, HEAD("GET", "/v1/status", LAST), "Content-Type: application/json\r\n",
+		      "{\"up\":true}");
 	agent->make = many;
 	ask(agent, &client, true, HEAD("GET", "/v1/snapshot", LAST));
 	buf_init(&body, 64 << 20);
@@ -449,7 +465,7 @@ static void trace_sends_lines_as_they_come_and_a_summary(void **state)
 	send_span(agent, 1, 1000000, "/a");
 	expect(agent, &client, "\"number\":1,");
 	assert_false(has(&client, "\"number\":2,"));
-	send_span(agent, 2, 999999, "/a"); /* too short */
+	send_span(agent, 2, 999999, "/a");  /* too short */
 	send_span(agent, 3, 1000000, "/b"); /* another path */
 	send_span(agent, 4, 1000000, "/a");
 	expect(agent, &client, "\"number\":4,");
@@ -655,7 +671,8 @@ static void doors_that_cannot_open_say_why(void **state)
 {
 	struct agent *agent = *state;
 	static const char *const addresses[] = {
-		"9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "::1:9464", "[::1:9464", "1.2.3.4.5.6:1",
+		"9464",	    "127.0.0.1", "127.0.0.1:",	  "127.0.0.1:x", "127.0.0.1:65536",
+		"::1:9464", "[::1:9464", "1.2.3.4.5.6:1",
 	};
 	struct why why;
 	char taken[32], longer[200];
@@ -669,7 +686,8 @@ static void doors_that_cannot_open_say_why(void **state)
 			fail_msg("%s: %s", addresses[i], why.text);
 	}
 	snprintf(taken, sizeof(taken), "127.0.0.1:%u", web_port(agent->out));
-	assert_int_equal(web_new(agent->loop, &(struct web_options){ .prometheus = taken, .ops = &ops }, &out, &why), -EADDRINUSE);
+	assert_int_equal(web_new(agent->loop, &(struct web_options){ .prometheus = taken, .ops = &ops }, &out, &why),
+			 -EADDRINUSE);
 	assert_non_null(strstr(why.text, taken));
 	assert_non_null(strstr(why.text, "--prometheus"));
 	assert_int_equal(try_socket(agent, "/nonexistent/dir/s", &why), -ENOENT);

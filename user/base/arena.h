@@ -13,7 +13,7 @@ struct arena {
 };
 
 void arena_init(struct arena *arena, size_t bytes_max);
-void arena_done(struct arena *arena); /* frees all; may be used again */
+void arena_done(struct arena *arena);  /* frees all; may be used again */
 void arena_reset(struct arena *arena); /* forgets all, keeps the first chunk */
 /* Zeroed and aligned for anything. NULL: no memory, or the maximum is reached. */
 void *arena_alloc(struct arena *arena, size_t bytes);

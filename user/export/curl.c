@@ -9,7 +9,10 @@
 /* SONAME 4 has been binary compatible since 2006; url_strerror, the youngest of these, came with 7.80. */
 #define CURL_LIBRARY "libcurl.so.4"
 
-#define ENTRY(member, symbol) { offsetof(struct curl_api, member), #symbol }
+#define ENTRY(member, symbol)                              \
+	{                                                  \
+		offsetof(struct curl_api, member), #symbol \
+	}
 static const struct {
 	size_t offset;
 	const char *symbol;

@@ -24,7 +24,8 @@ struct curl_api {
 	CURLMcode (*multi_add_handle)(CURLM *multi, CURL *easy);
 	CURLMcode (*multi_remove_handle)(CURLM *multi, CURL *easy);
 	CURLMcode (*multi_perform)(CURLM *multi, int *running);
-	CURLMcode (*multi_poll)(CURLM *multi, struct curl_waitfd *extra, unsigned extra_count, int timeout_ms, int *ready);
+	CURLMcode (*multi_poll)(CURLM *multi, struct curl_waitfd *extra, unsigned extra_count, int timeout_ms,
+				int *ready);
 	CURLMcode (*multi_wakeup)(CURLM *multi);
 	CURLMsg *(*multi_info_read)(CURLM *multi, int *left);
 	time_t (*getdate)(const char *text, const time_t *unused);

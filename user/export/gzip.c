@@ -5,9 +5,9 @@
 #include "base/buf.h"
 #include "export/gzip.h"
 
-#define WINDOW_BITS (15 + 16) /* 16: gzip's header and trailer, not zlib's */
-#define MEMORY_LEVEL 8	      /* zlib's default */
-#define STEP_BYTES (16u << 10)
+#define WINDOW_BITS  (15 + 16) /* 16: gzip's header and trailer, not zlib's */
+#define MEMORY_LEVEL 8	       /* zlib's default */
+#define STEP_BYTES   (16u << 10)
 
 int gzip_open(struct gzip *gzip)
 {

@@ -301,7 +301,7 @@ int snapshot_to_json(const struct snapshot *snap, struct buf *buf)
 struct json_reader {
 	size_t metrics_count;
 	struct metric *metrics[JSON_METRICS_MAX];
-	json_t *span;		     /* the last one read: its strings are borrowed */
+	json_t *span; /* the last one read: its strings are borrowed */
 	struct workload *span_who;
 };
 
@@ -559,7 +559,8 @@ int snapshot_from_json(struct json_reader *reader, const char *text, size_t byte
 	if (!err) {
 		err = snapshot_fill(root, &metrics, ret);
 		if (err)
-			why_set(why, err, err == -ENOMEM ? "no memory" : "no snapshot of weir: a point or a time is malformed");
+			why_set(why, err,
+				err == -ENOMEM ? "no memory" : "no snapshot of weir: a point or a time is malformed");
 	}
 	json_decref(root);
 	return err;

@@ -15,7 +15,7 @@
 
 /* Points packed at a time: bounds the memory of one resource with very many series (about 1 KiB a point). */
 #define SLICE_POINTS 1000
-#define SCRATCH_MAX (16u << 20)
+#define SCRATCH_MAX  (16u << 20)
 
 struct otlp {
 	struct output out;
@@ -171,7 +171,8 @@ static int make_url(const struct curl_api *curl, const struct otlp_options *opti
 	if (code == CURLUE_OK)
 		code = curl->url_get(url, CURLUPART_SCHEME, &scheme, 0);
 	if (code != CURLUE_OK || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
-		err = why_set(why, -EINVAL, "OTLP endpoint is no URL of http or https (%s): write for example http://localhost:4318",
+		err = why_set(why, -EINVAL,
+			      "OTLP endpoint is no URL of http or https (%s): write for example http://localhost:4318",
 			      code == CURLUE_OK ? "another scheme" : curl->url_strerror(code));
 	if (!err && !whole)
 		err = append_signal(curl, url, why);

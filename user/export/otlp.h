@@ -14,7 +14,7 @@
 struct why;
 
 #define OTLP_REQUEST_MAX (2u << 20) /* before compression; receivers commonly take 4 MiB */
-#define OTLP_QUEUE_MAX (4u << 20)   /* bytes of requests that wait */
+#define OTLP_QUEUE_MAX	 (4u << 20) /* bytes of requests that wait */
 
 enum otlp_histogram { OTLP_HISTOGRAM_EXPLICIT, OTLP_HISTOGRAM_EXPONENTIAL };
 enum otlp_compression { OTLP_COMPRESSION_NONE, OTLP_COMPRESSION_GZIP };

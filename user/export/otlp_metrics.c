@@ -9,7 +9,7 @@
 #include "export/otlp_pack.h"
 #include "export/otlp_resource.h"
 
-#define ARENA_MAX (32u << 20)
+#define ARENA_MAX   (32u << 20)
 #define REQUEST_TAG 0x0a /* field 1, length-delimited: resource_metrics of ExportMetricsServiceRequest */
 
 /* The packer */
@@ -75,8 +75,8 @@ static Weir__Otlp__KeyValue **attributes(struct arena *arena, const struct point
 	for (unsigned i = 0; ret && i < point->attrs_count; i++) {
 		const struct attr *attr = &point->attrs[i];
 
-		ret[i] = attr->type == ATTR_INT ? otlp_attr_int(arena, attr->key, attr->num) :
-						  otlp_attr_str(arena, attr->key, attr->str);
+		ret[i] = attr->type == ATTR_INT ? otlp_attr_int(arena, attr->key, attr->num)
+						: otlp_attr_str(arena, attr->key, attr->str);
 		if (!ret[i])
 			return NULL;
 	}
@@ -183,7 +183,8 @@ static void *data_point(struct pack *pack, const struct point *point)
 static int metric_histogram(struct pack *pack, Weir__Otlp__Metric *metric, void **points, size_t count)
 {
 	if (pack->packer->histogram == OTLP_HISTOGRAM_EXPONENTIAL) {
-		metric->exponential_histogram = otlp_message(pack->arena, &weir__otlp__exponential_histogram__descriptor);
+		metric->exponential_histogram =
+			otlp_message(pack->arena, &weir__otlp__exponential_histogram__descriptor);
 		if (!metric->exponential_histogram)
 			return -ENOMEM;
 		metric->data_case = WEIR__OTLP__METRIC__DATA_EXPONENTIAL_HISTOGRAM;
@@ -245,8 +246,8 @@ static Weir__Otlp__Metric *metric_message(struct pack *pack, const struct point 
 		if (!list[i])
 			return NULL;
 	}
-	err = of->kind == METRIC_HIST ? metric_histogram(pack, ret, list, count) :
-					metric_number(pack, ret, of, list, count);
+	err = of->kind == METRIC_HIST ? metric_histogram(pack, ret, list, count)
+				      : metric_number(pack, ret, of, list, count);
 	return err ? NULL : ret;
 }
 

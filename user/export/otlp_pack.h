@@ -12,8 +12,8 @@
 
 struct why;
 
-#define OTLP_ATTRS_MAX 64
-#define OTLP_SCOPE "weir"
+#define OTLP_ATTRS_MAX	64
+#define OTLP_SCOPE	"weir"
 #define OTLP_SCHEMA_URL "https://opentelemetry.io/schemas/1.45.0"
 
 /* "key=value" of the user's, decoded. */

@@ -55,7 +55,7 @@ Weir__Otlp__KeyValue *otlp_attr_int(struct arena *arena, const char *key, __s64 
 }
 
 #define DEFAULTS_MAX 8
-#define ATTRS_ROOM (RESOURCE_ATTRS_COUNT + OTLP_ATTRS_MAX + DEFAULTS_MAX)
+#define ATTRS_ROOM   (RESOURCE_ATTRS_COUNT + OTLP_ATTRS_MAX + DEFAULTS_MAX)
 
 /* Keys must be unique: who comes first wins. An empty value says nothing and is left out. */
 static bool add(struct otlp_packer *packer, Weir__Otlp__Resource *to, const char *key, const char *value)

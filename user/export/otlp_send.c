@@ -17,13 +17,13 @@
 #include "model/selfstat.h"
 #include "otlp_metrics.pb-c.h"
 
-#define RETRY_FIRST_NS NS_PER_S
-#define RETRY_MAX_NS (30 * NS_PER_S)
-#define RETRY_AFTER_MAX_S 3600		 /* who asks for more gets this */
-#define ATTEMPT_MAX_NS (60 * NS_PER_S)	 /* a server that is silent for so long is not going to answer */
-#define RESPONSE_MAX (4u << 20)		 /* more is an error by the specification */
-#define RESPONSE_KEPT (16u << 10)	 /* of which this much is looked at */
-#define SHOWN_BYTES 256			 /* of an error's text in the log */
+#define RETRY_FIRST_NS	  NS_PER_S
+#define RETRY_MAX_NS	  (30 * NS_PER_S)
+#define RETRY_AFTER_MAX_S 3600		  /* who asks for more gets this */
+#define ATTEMPT_MAX_NS	  (60 * NS_PER_S) /* a server that is silent for so long is not going to answer */
+#define RESPONSE_MAX	  (4u << 20)	  /* more is an error by the specification */
+#define RESPONSE_KEPT	  (16u << 10)	  /* of which this much is looked at */
+#define SHOWN_BYTES	  256		  /* of an error's text in the log */
 
 struct batch {
 	struct batch *next;
@@ -187,8 +187,10 @@ static CURLcode attempt(struct otlp_sender *sender, const struct batch *batch, _
 static void log_hint(const struct otlp_sender *sender)
 {
 	if (sender->odd_path)
-		log_warn("otlp: '%s' does not know this path: an endpoint for metrics alone is used as it is, did you mean "
-			 "one that ends in /v1/metrics?", sender->peer);
+		log_warn(
+			"otlp: '%s' does not know this path: an endpoint for metrics alone is used as it is, did you mean "
+			"one that ends in /v1/metrics?",
+			sender->peer);
 }
 
 /* The server took the request. It may say that it did not take all, or has advice. */
@@ -206,9 +208,9 @@ static size_t rejected_points(const struct otlp_sender *sender, const struct bat
 		const Weir__Otlp__ExportMetricsPartialSuccess *partial = message->partial_success;
 
 		if (partial->rejected_data_points > 0)
-			rejected = (size_t)partial->rejected_data_points < batch->points ?
-					   (size_t)partial->rejected_data_points :
-					   batch->points;
+			rejected = (size_t)partial->rejected_data_points < batch->points
+					   ? (size_t)partial->rejected_data_points
+					   : batch->points;
 		utf8_sanitise(partial->error_message, strlen(partial->error_message), text, sizeof(text));
 		if (rejected)
 			log_warn("otlp: '%s' did not take %zu of %zu points: %s", sender->peer, rejected, batch->points,
@@ -237,8 +239,9 @@ static void describe_failure(const struct response *response, CURLcode code, cha
 	if (status)
 		utf8_sanitise(status->message, strlen(status->message), text, sizeof(text));
 	else if (!response->protobuf)
-		utf8_sanitise(response->body.data, response->body.used < SHOWN_BYTES ? response->body.used : SHOWN_BYTES,
-			      text, sizeof(text));
+		utf8_sanitise(response->body.data,
+			      response->body.used < SHOWN_BYTES ? response->body.used : SHOWN_BYTES, text,
+			      sizeof(text));
 	snprintf(ret, room, "HTTP status %ld%s%s", response->status, text[0] ? ": " : "", text);
 	if (status)
 		weir__otlp__status__free_unpacked(status, NULL);
@@ -277,8 +280,8 @@ static enum verdict try_once(struct otlp_sender *sender, const struct batch *bat
 	} else {
 		selfstat_count(SELFSTAT_export_failed, "otlp", NULL, 1);
 		describe_failure(&response, code, reason, reason_room);
-		verdict = code == CURLE_OK ? (status_may_recover(response.status) ? VERDICT_RETRY : VERDICT_REFUSED) :
-					     (transport_may_recover(code) ? VERDICT_RETRY : VERDICT_REFUSED);
+		verdict = code == CURLE_OK ? (status_may_recover(response.status) ? VERDICT_RETRY : VERDICT_REFUSED)
+					   : (transport_may_recover(code) ? VERDICT_RETRY : VERDICT_REFUSED);
 		if (code == CURLE_OK && retry_after_ns(sender, &response))
 			sender->not_before_ns = time_now_ns() + retry_after_ns(sender, &response);
 		if (response.status == 404)
@@ -466,7 +469,8 @@ static int add_header(struct otlp_sender *sender, const char *text)
 
 static bool is_token(const char *name)
 {
-	return name[0] && !name[strspn(name, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")];
+	return name[0] &&
+	       !name[strspn(name, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")];
 }
 
 static int set_headers(struct otlp_sender *sender, const struct otlp_sender_options *options, struct why *why)

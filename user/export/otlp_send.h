@@ -19,9 +19,9 @@ struct otlp_sender_options {
 	const char *url;
 	const struct otlp_pairs *headers;
 	const char *ca_file, *client_cert_file, *client_key_file; /* NULL or "": libcurl's own, none, none */
-	bool gzip;		 /* bodies are compressed */
-	__u64 timeout_ns;	 /* of a batch with its retries; 0: none */
-	__u64 retry_first_ns;	 /* mean of the first pause; 0: one second */
+	bool gzip;						  /* bodies are compressed */
+	__u64 timeout_ns;					  /* of a batch with its retries; 0: none */
+	__u64 retry_first_ns;					  /* mean of the first pause; 0: one second */
 	size_t queue_bytes_max;
 };
 

@@ -24,9 +24,9 @@ struct prometheus {
 	size_t *labels_at; /* 2 * resources + 1 offsets */
 	/* Where the reader is: 0 is target_info, metrics[step - 1] after it, then the end. */
 	size_t step;
-	size_t next;  /* resource */
-	size_t point; /* of that resource */
-	bool headed; /* the family's metadata has been written */
+	size_t next;	   /* resource */
+	size_t point;	   /* of that resource */
+	bool headed;	   /* the family's metadata has been written */
 	struct buf prefix; /* labels of one point */
 	struct buf name;   /* of the family */
 };
@@ -36,10 +36,10 @@ struct prometheus {
 static const struct {
 	const char *unit, *word;
 } unit_words[] = {
-	{ "s", "seconds" },   { "ms", "milliseconds" }, { "us", "microseconds" }, { "ns", "nanoseconds" },
-	{ "By", "bytes" },    { "KiBy", "kibibytes" },	{ "MiBy", "mebibytes" },  { "GiBy", "gibibytes" },
-	{ "%", "percent" },   { "Hz", "hertz" },	{ "Cel", "celsius" },	  { "min", "minutes" },
-	{ "h", "hours" },     { "d", "days" },
+	{ "s", "seconds" }, { "ms", "milliseconds" }, { "us", "microseconds" }, { "ns", "nanoseconds" },
+	{ "By", "bytes" },  { "KiBy", "kibibytes" },  { "MiBy", "mebibytes" },	{ "GiBy", "gibibytes" },
+	{ "%", "percent" }, { "Hz", "hertz" },	      { "Cel", "celsius" },	{ "min", "minutes" },
+	{ "h", "hours" },   { "d", "days" },
 };
 
 /* "" when the unit adds nothing. */
@@ -406,8 +406,10 @@ static void put_target_info(struct prometheus *prom, size_t resource, struct buf
 	if (!prom->headed) {
 		bool open = prom->format == PROMETHEUS_OPENMETRICS;
 
-		buf_printf(out, "# TYPE %s %s\n# HELP %s What is known of each container, unit or cgroup that has series here.\n",
-			   open ? "target" : "target_info", open ? "info" : "gauge", open ? "target" : "target_info");
+		buf_printf(
+			out,
+			"# TYPE %s %s\n# HELP %s What is known of each container, unit or cgroup that has series here.\n",
+			open ? "target" : "target_info", open ? "info" : "gauge", open ? "target" : "target_info");
 		prom->headed = true;
 	}
 	buf_add_str(out, "target_info{");

@@ -4,7 +4,10 @@
 
 #include "export/resources.h"
 
-#define FIELD(key, member, place) { key, offsetof(struct workload, member), place }
+#define FIELD(key, member, place)                             \
+	{                                                     \
+		key, offsetof(struct workload, member), place \
+	}
 const struct resource_attr resource_attrs[RESOURCE_ATTRS_COUNT] = {
 	FIELD("service.name", service_name, PLACE_SERIES),
 	FIELD("container.id", container_id, PLACE_SERIES),
@@ -55,7 +58,8 @@ int resources_init(struct resources *res, const struct snapshot *snap)
 		return -ENOMEM;
 	for (size_t i = 0; i < snap->points_count; i++) {
 		if (begins_resource(snap, i))
-			res->items[res->count++] = (struct resource){ .who = snap->points[i].who, .points = &snap->points[i] };
+			res->items[res->count++] =
+				(struct resource){ .who = snap->points[i].who, .points = &snap->points[i] };
 		res->items[res->count - 1].count++;
 	}
 	return 0;

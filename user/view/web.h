@@ -20,10 +20,10 @@ struct buf;
 struct loop;
 struct why;
 
-#define WEB_CONNECTIONS_MAX 64	       /* per door; the next one is refused */
-#define WEB_STREAMS_MAX 16	       /* of /v1/trace; the next one gets 503 */
+#define WEB_CONNECTIONS_MAX  64 /* per door; the next one is refused */
+#define WEB_STREAMS_MAX	     16 /* of /v1/trace; the next one gets 503 */
 #define WEB_STREAM_BYTES_MAX (256u << 10)
-#define WEB_IDLE_S 30		       /* a connection that says nothing for so long is closed; streams are not */
+#define WEB_IDLE_S	     30 /* a connection that says nothing for so long is closed; streams are not */
 
 struct web_ops {
 	/* A fresh snapshot, enriched; caller unrefs. NULL: cannot now. */

@@ -12,7 +12,7 @@
 #include "base/why.h"
 #include "view/web_listen.h"
 
-#define BACKLOG 64
+#define BACKLOG	  64
 #define HOST_ROOM 256
 
 /* Splits at the last colon; brackets around the host are taken off. */
@@ -75,8 +75,8 @@ int web_listen_tcp(const char *address, struct why *why)
 	freeaddrinfo(found);
 	if (fd < 0)
 		why_set(why, fd, "cannot listen on '%.100s': %s; %s", address, strerror(-fd),
-			fd == -EADDRINUSE ? "is another agent running? choose another address with --prometheus, or off" :
-					    "choose another address with --prometheus, or off");
+			fd == -EADDRINUSE ? "is another agent running? choose another address with --prometheus, or off"
+					  : "choose another address with --prometheus, or off");
 	return fd;
 }
 
@@ -87,17 +87,19 @@ static int remove_stale(const char *path, const struct sockaddr_un *address, str
 	int fd, err = 0;
 
 	if (lstat(path, &info))
-		return errno == ENOENT ? 0 : why_set(why, -errno, "cannot use the socket '%.100s': %s", path, strerror(errno));
+		return errno == ENOENT
+			       ? 0
+			       : why_set(why, -errno, "cannot use the socket '%.100s': %s", path, strerror(errno));
 	if (!S_ISSOCK(info.st_mode))
-		return why_set(why, -EEXIST, "'%.100s' is there and is no socket: remove it, or choose another with --socket",
-			       path);
+		return why_set(why, -EEXIST,
+			       "'%.100s' is there and is no socket: remove it, or choose another with --socket", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return why_set(why, -errno, "cannot make a socket: %s", strerror(errno));
 	/* EAGAIN: somebody listens and is busy. */
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
-		err = why_set(why, -EADDRINUSE, "an agent answers on '%.100s' already: end it, or choose another with --socket",
-			      path);
+		err = why_set(why, -EADDRINUSE,
+			      "an agent answers on '%.100s' already: end it, or choose another with --socket", path);
 	else if (errno != ECONNREFUSED)
 		err = why_set(why, -errno, "cannot use the socket '%.100s': %s", path, strerror(errno));
 	close(fd);
@@ -123,8 +125,8 @@ int web_listen_unix(const char *path, struct why *why)
 		return why_set(why, -errno, "cannot make a socket: %s", strerror(errno));
 	/* Linux gives the file the mode of the socket, so nobody can connect before it is right. */
 	if (fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)&address, sizeof(address)) || listen(fd, BACKLOG)) {
-		err = why_set(why, -errno, "cannot make the socket '%.100s': %s; choose another with --socket, or off", path,
-			      strerror(errno));
+		err = why_set(why, -errno, "cannot make the socket '%.100s': %s; choose another with --socket, or off",
+			      path, strerror(errno));
 		close(fd);
 		return err;
 	}

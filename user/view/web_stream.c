@@ -28,7 +28,8 @@ int web_stream_option(struct web_stream *stream, const char *key, const char *va
 		if (!value[0])
 			return 0;
 		if (str_to_u64(value, ~0ull, &stream->count_max) || !stream->count_max)
-			return why_set(why, -EINVAL, "count is '%.40s': it must be a number of lines, 1 or more", value);
+			return why_set(why, -EINVAL, "count is '%.40s': it must be a number of lines, 1 or more",
+				       value);
 		return 0;
 	}
 	return span_filter_set(&stream->filter, key, value, why) ? -EINVAL : 0;
