@@ -129,15 +129,17 @@ static void top_keys(void *arg, __u32 events)
 		top_end(top, 0);
 		return;
 	}
-	switch (screen_keys(top->screen)) {
-	case SCREEN_QUIT:
-		top_end(top, 0);
-		break;
-	case SCREEN_TABLE:
-		top_draw(top);
-		break;
-	case SCREEN_NOTHING:
-		break;
+	for (;;) {
+		switch (screen_keys(top->screen)) {
+		case SCREEN_QUIT:
+			top_end(top, 0);
+			return;
+		case SCREEN_TABLE:
+			top_draw(top);
+			break;
+		case SCREEN_NOTHING:
+			return;
+		}
 	}
 }
 

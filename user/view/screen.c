@@ -234,17 +234,15 @@ static enum screen_wish key_one(struct screen *screen, int key)
 
 enum screen_wish screen_keys(struct screen *screen)
 {
-	enum screen_wish wish = SCREEN_NOTHING;
 	int key;
 
 	while ((key = getch()) != ERR) {
-		enum screen_wish next = key_one(screen, key);
+		enum screen_wish wish = key_one(screen, key);
 
-		if (next == SCREEN_QUIT)
-			return next;
-		wish = next > wish ? next : wish;
+		if (wish != SCREEN_NOTHING)
+			return wish;
 	}
-	return wish;
+	return SCREEN_NOTHING;
 }
 
 /* ---- drawing */

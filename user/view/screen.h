@@ -27,7 +27,8 @@ enum screen_wish {
 int screen_new(const struct screen_options *options, struct screen **ret, struct why *why);
 void screen_free(struct screen *screen); /* gives it back; NULL is fine */
 
-/* Handles all keys that are waiting on standard input. */
+/* Handles the keys that wait on standard input up to the first that wishes for something: call it again, after that has
+ * been done, until it answers SCREEN_NOTHING. What a key means may depend on what the one before has put on the screen. */
 enum screen_wish screen_keys(struct screen *screen);
 /* The terminal's size has changed (SIGWINCH). */
 void screen_resized(struct screen *screen);

@@ -311,6 +311,18 @@ static int route_compare(const void *a, const void *b)
 
 /* ---- the table */
 
+/* Where requests in flight are told at all, those of whom nothing is told have none. */
+static void sums_inflight(struct sums *sums)
+{
+	bool known = false;
+
+	for (size_t i = 0; i < sums->row_keys.count; i++)
+		known |= sums->rows[i].inflight >= 0;
+	for (size_t i = 0; known && i < sums->row_keys.count; i++)
+		if (sums->rows[i].inflight < 0)
+			sums->rows[i].inflight = 0;
+}
+
 /* Moves the routes of row @index out of the sums. */
 static int row_take_routes(struct top_row *row, struct sums *sums, size_t index)
 {
@@ -372,6 +384,7 @@ int top_table_init(struct top_table *table, const struct snapshot *before, const
 	err = sums_init(&old, before, options);
 	if (!err) {
 		sums_subtract(&sums, &old);
+		sums_inflight(&sums);
 		err = table_take(table, &sums);
 		sums_done(&old);
 	}
