@@ -336,11 +336,19 @@ size_t utf8_sanitise(const void *in, size_t bytes, char *ret, size_t room)
 	if (!room)
 		return 0;
 	for (size_t i = 0; i < bytes;) {
-		const char *from = (const char *)p + i;
+		const char *from;
 		__u32 point = 0;
-		int step = utf8_step(p + i, bytes - i, &point);
-		size_t add = (size_t)step;
+		size_t add;
+		int step;
 
+		/* Nearly all there ever is. */
+		if (p[i] >= 0x20 && p[i] < 0x7f && used + 1 < room) {
+			ret[used++] = (char)p[i++];
+			continue;
+		}
+		from = (const char *)p + i;
+		step = utf8_step(p + i, bytes - i, &point);
+		add = (size_t)step;
 		if (step < 0) {
 			step = -step;
 			from = "\xef\xbf\xbd";

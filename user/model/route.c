@@ -43,29 +43,42 @@ struct segment {
 	size_t bytes;
 };
 
+/* Paths are looked at byte by byte on the way of each record: one load says all about a byte. */
+enum class_bit { DIGIT = 1, LOWER = 2, UPPER = 4, HEX = 8, NUMBER_MARK = 16, BASE64_MARK = 32 };
+
+static const __u8 classes[256] = {
+	['0' ... '9'] = DIGIT | HEX,
+	['a' ... 'f'] = LOWER | HEX,
+	['g' ... 'z'] = LOWER,
+	['A' ... 'F'] = UPPER | HEX,
+	['G' ... 'Z'] = UPPER,
+	['-'] = NUMBER_MARK | BASE64_MARK,
+	['_'] = NUMBER_MARK | BASE64_MARK,
+	['~'] = NUMBER_MARK | BASE64_MARK,
+	['+'] = NUMBER_MARK | BASE64_MARK,
+	['='] = BASE64_MARK,
+	[','] = NUMBER_MARK,
+	[':'] = NUMBER_MARK,
+};
+
+static bool is_a(char c, unsigned bits)
+{
+	return classes[(unsigned char)c] & bits;
+}
+
 static bool is_digit(char c)
 {
-	return c >= '0' && c <= '9';
-}
-
-static bool is_lower(char c)
-{
-	return c >= 'a' && c <= 'z';
-}
-
-static bool is_upper(char c)
-{
-	return c >= 'A' && c <= 'Z';
+	return is_a(c, DIGIT);
 }
 
 static bool is_alnum(char c)
 {
-	return is_digit(c) || is_lower(c) || is_upper(c);
+	return is_a(c, DIGIT | LOWER | UPPER);
 }
 
 static bool is_hex(char c)
 {
-	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+	return is_a(c, HEX);
 }
 
 /* "%2F" at @text. */
@@ -76,26 +89,25 @@ static bool is_percent(const char *text, size_t bytes)
 
 /* What a run of characters consists of. */
 struct census {
-	unsigned digits, lower, upper, hex, other;
+	unsigned digits, lower, upper, hex;
 	unsigned turns; /* times a digit stands beside a letter */
 };
 
 static struct census census_take(const char *text, size_t bytes)
 {
 	struct census c = { 0 };
+	unsigned last = 0;
 
 	for (size_t i = 0; i < bytes; i++) {
-		if (is_digit(text[i]))
-			c.digits++;
-		else if (is_lower(text[i]))
-			c.lower++;
-		else if (is_upper(text[i]))
-			c.upper++;
-		else
-			c.other++;
-		c.hex += is_hex(text[i]);
-		if (i && is_alnum(text[i]) && is_alnum(text[i - 1]))
-			c.turns += is_digit(text[i]) != is_digit(text[i - 1]);
+		unsigned class = classes[(unsigned char)text[i]];
+		unsigned alnum = class & (DIGIT | LOWER | UPPER);
+
+		c.digits += !!(class & DIGIT);
+		c.lower += !!(class & LOWER);
+		c.upper += !!(class & UPPER);
+		c.hex += !!(class & HEX);
+		c.turns += last && alnum && (last ^ alnum) & DIGIT;
+		last = alnum;
 	}
 	return c;
 }
@@ -103,7 +115,7 @@ static struct census census_take(const char *text, size_t bytes)
 /* 8-4-4-4-12 hex digits at the front of @text. */
 static bool is_uuid(const char *text, size_t bytes)
 {
-	if (bytes < UUID_BYTES)
+	if (bytes < UUID_BYTES || text[8] != '-')
 		return false;
 	for (unsigned i = 0; i < UUID_BYTES; i++) {
 		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
@@ -147,7 +159,7 @@ static bool is_number(const char *text, size_t bytes)
 			digits++;
 		else if (text[i] == '.')
 			dots++;
-		else if (!strchr("-+,:_~", text[i]))
+		else if (!is_a(text[i], NUMBER_MARK))
 			return false;
 	}
 	return digits && (!dots || digits >= DIGITS_MIN || digits + dots < bytes);
@@ -176,8 +188,7 @@ static bool is_email(const char *text, size_t bytes)
 			host = i + 3;
 		else if (text[i] != '@')
 			continue;
-		return host < bytes && (is_lower(text[host]) || is_upper(text[host])) &&
-		       memchr(text + host, '.', bytes - host);
+		return host < bytes && is_a(text[host], LOWER | UPPER) && memchr(text + host, '.', bytes - host);
 	}
 	return false;
 }
@@ -194,7 +205,7 @@ static bool is_base64(const char *text, size_t bytes)
 		if (is_alnum(text[i]))
 			continue;
 		separators |= text[i] == '-' || text[i] == '_';
-		if (!strchr("+=-_~", text[i]))
+		if (!is_a(text[i], BASE64_MARK))
 			return false;
 	}
 	c = census_take(text, bytes);
