@@ -18,9 +18,9 @@
 #include "identity/identity.h"
 #include "identity/workload.h"
 
-#define ID1     "0c7b1f6d4e5a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b3c"
-#define ID2     "f00dfeed4e5a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b3c"
-#define UID1    "8b1e2c5a-0f3d-4c6b-9a7e-112233445566"
+#define ID1	"0c7b1f6d4e5a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b3c"
+#define ID2	"f00dfeed4e5a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b3c"
+#define UID1	"8b1e2c5a-0f3d-4c6b-9a7e-112233445566"
 #define KEEP_NS (10 * NS_PER_S)
 
 struct lab {
@@ -281,8 +281,7 @@ static void identity_joins_restarts_at_one_path(void **state)
 	identity_learn(lab->id, (1ull << 40) + 1, "/system.slice/web.service");
 
 	assert_int_equal(identity_lookup(lab->id, (1ull << 40) + 1)->cgroup_id, (1ull << 40) + 1);
-	assert_ptr_equal(identity_lookup(lab->id, 1ull << 40),
-			 identity_lookup(lab->id, (1ull << 40) + 1));
+	assert_ptr_equal(identity_lookup(lab->id, 1ull << 40), identity_lookup(lab->id, (1ull << 40) + 1));
 	/* The directory is not there, so the new one is noticed as gone only by a walk; it is not the one that expires. */
 	f = expire(lab);
 	assert_int_equal(f.count, 1);
@@ -368,8 +367,7 @@ static void identity_is_bounded_and_keeps_those_with_data(void **state)
 	identity_use(lab->id, &use);
 	assert_int_equal(use.cgroups, 100);
 	assert_true(use.refused > 0);
-	assert_string_equal(identity_lookup(lab->id, (1ull << 40) + 10099)->service_name,
-			    "unknown");
+	assert_string_equal(identity_lookup(lab->id, (1ull << 40) + 10099)->service_name, "unknown");
 }
 
 static void identity_makes_hostile_names_safe(void **state)
@@ -430,8 +428,7 @@ static void identity_new_says_what_is_missing(void **state)
 	struct lab *lab = *state;
 	struct why why = {};
 
-	assert_null(
-		identity_new(&(struct identity_options){ .cgroup_mount = "/nonexistent" }, &why));
+	assert_null(identity_new(&(struct identity_options){ .cgroup_mount = "/nonexistent" }, &why));
 	assert_non_null(strstr(why.text, "/nonexistent"));
 	assert_non_null(strstr(why.text, "No such file"));
 	assert_null(identity_new(&(struct identity_options){ .proc = lab->dir }, &why));
@@ -482,10 +479,9 @@ static void cgroup_mount_prefers_the_whole_tree(void **state)
 	if (cgroup_find_mount(NULL, real, sizeof(real), NULL) || !cgroup_is_root(real))
 		skip();
 	snprintf(path, sizeof(path), "%s/mounts", lab->dir);
-	snprintf(
-		text, sizeof(text),
-		"cgroup2 %s cgroup2 rw 0 0\ncgroup2 %s cgroup2 rw 0 0\ncgroup2 %s cgroup2 rw 0 0\n",
-		lab->mount, real, lab->docker);
+	snprintf(text, sizeof(text),
+		 "cgroup2 %s cgroup2 rw 0 0\ncgroup2 %s cgroup2 rw 0 0\ncgroup2 %s cgroup2 rw 0 0\n", lab->mount, real,
+		 lab->docker);
 	lab_write(path, text);
 	assert_int_equal(cgroup_find_mount(path, found, sizeof(found), NULL), 0);
 	assert_string_equal(found, real);

@@ -176,7 +176,7 @@ static int setup(void **state)
 	strcpy(lab->dir, "/tmp/weir-proc-XXXXXX");
 	if (!mkdtemp(lab->dir))
 		return -1;
-	lab->pids = proc_pids_new(lab->dir, 50);
+	lab->pids = proc_pids_new(lab->dir, 1000000); /* limits have a test of their own */
 	*state = lab;
 	return !lab->pids;
 }
@@ -279,6 +279,8 @@ static void pid_questions_are_limited(void **state)
 	struct lab *lab = *state;
 	unsigned answered = 0;
 
+	proc_pids_free(lab->pids);
+	lab->pids = proc_pids_new(lab->dir, 50);
 	lab_write(lab, "cgroup/cgroup.procs", "10\n11\n");
 	lab_write(lab, "10/net/tcp", line4);
 	lab_fd(lab, 11, 4, "socket:[123456]");
@@ -291,10 +293,11 @@ static void pid_questions_are_limited(void **state)
 static void pid_of_a_real_connection_is_ours(void **state)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, peer_address;
-	socklen_t address_bytes = sizeof(address);
+	socklen_t address_bytes = sizeof(address), cookie_bytes = sizeof(__u64);
+	__u64 cookie;
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
 	    client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct proc_pids *real = proc_pids_new("/proc", 50);
+	struct proc_pids *real = proc_pids_new("/proc", 1000000);
 	struct lab *lab = *state;
 	char text[64], dir[128], local[64], peer[64];
 	int server;
@@ -313,6 +316,13 @@ static void pid_of_a_real_connection_is_ours(void **state)
 	snprintf(local, sizeof(local), "127.0.0.1:%u", ntohs(address.sin_port));
 	snprintf(peer, sizeof(peer), "127.0.0.1:%u", ntohs(peer_address.sin_port));
 	assert_int_equal(proc_pids_find(real, dir, 5, 1, local, peer, time_now_ns()), getpid());
+
+	/* Without a process whose table of connections could be read, sock_diag alone finds it: by the right cookie only. */
+	snprintf(text, sizeof(text), "4194304\n%d\n", getpid());
+	lab_write(lab, "cgroup/cgroup.procs", text);
+	assert_int_equal(getsockopt(server, SOL_SOCKET, SO_COOKIE, &cookie, &cookie_bytes), 0);
+	assert_int_equal(proc_pids_find(real, dir, 5, cookie + 1024, local, peer, time_now_ns()), 0);
+	assert_int_equal(proc_pids_find(real, dir, 5, cookie, local, peer, time_now_ns()), getpid());
 	close(server);
 	close(client);
 	close(listener);

@@ -11,9 +11,8 @@
 
 #include "base/why.h"
 
-#define MOUNT_LINES_MAX \
-	100000            /* a node with thousands of containers has some ten thousand mounts */
-#define CGROUP_ROOT_INO 1 /* of the root of the hierarchy, and only of it */
+#define MOUNT_LINES_MAX 100000 /* a node with thousands of containers has some ten thousand mounts */
+#define CGROUP_ROOT_INO 1      /* of the root of the hierarchy, and only of it */
 
 /* /proc/mounts writes space, tab, newline, backslash and # as \ and three octal digits. In place. */
 static void octal_unescape(char *text)
@@ -21,10 +20,9 @@ static void octal_unescape(char *text)
 	char *to = text;
 
 	for (const char *from = text; *from; from++) {
-		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
-		    from[2] <= '7' && from[3] >= '0' && from[3] <= '7') {
-			*to++ = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 +
-				       (from[3] - '0'));
+		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' && from[2] <= '7' &&
+		    from[3] >= '0' && from[3] <= '7') {
+			*to++ = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
 			from += 3;
 		} else {
 			*to++ = *from;
@@ -90,13 +88,11 @@ int cgroup_find_mount(const char *mounts, char *ret, size_t room, struct why *wh
 			break;
 	}
 	if (!found)
-		err = why_set(
-			why, -ENOENT,
-			"cgroup2 is not mounted; mount it: mkdir -p /sys/fs/cgroup/unified && "
-			"mount -t cgroup2 none /sys/fs/cgroup/unified");
+		err = why_set(why, -ENOENT,
+			      "cgroup2 is not mounted; mount it: mkdir -p /sys/fs/cgroup/unified && "
+			      "mount -t cgroup2 none /sys/fs/cgroup/unified");
 	else if (strlen(found) >= room)
-		err = why_set(why, -ENAMETOOLONG,
-			      "the path of the cgroup2 mount is longer than %zu bytes", room - 1);
+		err = why_set(why, -ENAMETOOLONG, "the path of the cgroup2 mount is longer than %zu bytes", room - 1);
 	else
 		memcpy(ret, found, strlen(found) + 1);
 	free(found);
@@ -168,16 +164,15 @@ static int walk_dir(struct walk *w, int fd)
 		size_t before = w->path_bytes, bytes = strlen(entry->d_name);
 		int child;
 
-		if ((entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) ||
-		    !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+		if ((entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) || !strcmp(entry->d_name, ".") ||
+		    !strcmp(entry->d_name, ".."))
 			continue;
 		if (w->dirs >= CGROUP_DIRS_MAX || w->depth + 1 >= CGROUP_DEPTH_MAX ||
 		    before + 1 + bytes >= sizeof(w->path)) {
 			w->complete = false;
 			continue;
 		}
-		child = openat(dirfd(dir), entry->d_name,
-			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		child = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (child < 0) {
 			if (errno != ENOTDIR && !is_gone(-errno))
 				w->complete = false;
@@ -198,8 +193,8 @@ static int walk_dir(struct walk *w, int fd)
 	return 0;
 }
 
-int cgroup_walk(const char *mount, void (*seen)(void *arg, __u64 cgroup_id, const char *path),
-		void *arg, bool *ret_complete)
+int cgroup_walk(const char *mount, void (*seen)(void *arg, __u64 cgroup_id, const char *path), void *arg,
+		bool *ret_complete)
 {
 	struct walk w = { .seen = seen, .arg = arg, .complete = true };
 	int fd, err;

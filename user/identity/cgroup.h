@@ -18,12 +18,12 @@ bool cgroup_is_root(const char *mount);
 int cgroup_id_of(const char *mount, const char *path, __u64 *ret_id);
 
 #define CGROUP_DEPTH_MAX 64
-#define CGROUP_DIRS_MAX  65536 /* of one walk */
-#define CGROUP_PATH_MAX  4096
+#define CGROUP_DIRS_MAX	 65536 /* of one walk */
+#define CGROUP_PATH_MAX	 4096
 
 /* Calls @seen for every directory, parents first, the root as "/". Sets *ret_complete to false when a bound was reached
  * or a directory could not be read (other than because it has just gone). Returns 0 or the error of opening the mount. */
-int cgroup_walk(const char *mount, void (*seen)(void *arg, __u64 cgroup_id, const char *path),
-		void *arg, bool *ret_complete);
+int cgroup_walk(const char *mount, void (*seen)(void *arg, __u64 cgroup_id, const char *path), void *arg,
+		bool *ret_complete);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #define CONTAINER_ID_MAX 64 /* hex digits of the usual runtimes */
-#define POD_UID_MAX      36
+#define POD_UID_MAX	 36
 
 /* A piece of the path, not terminated. */
 struct slice {
@@ -16,13 +16,11 @@ struct slice {
 };
 
 struct container {
-	const char *
-		runtime; /* static: docker, containerd, cri-o, podman, lxc, oci; systemd for a unit; "" : neither */
-	struct slice id; /* of the nearest container ancestor; empty: not in a container */
-	struct slice
-		unit; /* last path component that is a service or scope, still escaped; empty when in a container */
+	const char *runtime; /* static: docker, containerd, cri-o, podman, lxc, oci; systemd for a unit; "" : neither */
+	struct slice id;     /* of the nearest container ancestor; empty: not in a container */
+	struct slice unit; /* last path component that is a service or scope, still escaped; empty when in a container */
 	char pod_uid[POD_UID_MAX + 1]; /* with dashes; "" : not in a pod */
-	const char *pod_qos;           /* static: guaranteed, burstable, besteffort, "" */
+	const char *pod_qos;	       /* static: guaranteed, burstable, besteffort, "" */
 	size_t own_bytes; /* length of the path of the container's, else the unit's own cgroup; else the whole path's */
 };
 

@@ -23,14 +23,12 @@ static int compare_u64(__u64 a, __u64 b)
 
 static int compare_pointers(const void *a, const void *b)
 {
-	return compare_u64((__u64)(size_t)(*(const void *const *)a),
-			   (__u64)(size_t)(*(const void *const *)b));
+	return compare_u64((__u64)(size_t)(*(const void *const *)a), (__u64)(size_t)(*(const void *const *)b));
 }
 
 static int compare_who(const void *left, const void *right)
 {
-	const struct workload *a = *(const struct workload *const *)left,
-			      *b = *(const struct workload *const *)right;
+	const struct workload *a = *(const struct workload *const *)left, *b = *(const struct workload *const *)right;
 	int order;
 
 	if (!a || !b)
@@ -43,8 +41,7 @@ static int compare_who(const void *left, const void *right)
 
 static int compare_metrics(const void *left, const void *right)
 {
-	const struct metric *a = *(const struct metric *const *)left,
-			    *b = *(const struct metric *const *)right;
+	const struct metric *a = *(const struct metric *const *)left, *b = *(const struct metric *const *)right;
 	int order = strcmp(a->name, b->name);
 
 	return order ? order : compare_u64((__u64)(size_t)a, (__u64)(size_t)b);
@@ -127,8 +124,7 @@ static int ranks_init(struct ranks *r, const struct snapshot *snap, size_t offse
 	memcpy(sorted, r->by_address, r->count * sizeof(*sorted));
 	qsort(sorted, r->count, sizeof(*sorted), compare);
 	for (size_t i = 0; i < r->count; i++) {
-		const void **at = bsearch(&sorted[i], r->by_address, r->count, sizeof(*sorted),
-					  compare_pointers);
+		const void **at = bsearch(&sorted[i], r->by_address, r->count, sizeof(*sorted), compare_pointers);
 
 		r->rank[at - r->by_address] = (__u32)i;
 	}
@@ -258,8 +254,7 @@ static int points_merge(struct snapshot *snap)
 		const struct workload *who = snap->points[i].who;
 
 		if (who)
-			snap->points[i].cgroup_id = who->cgroup_id ? who->cgroup_id
-								   : IDENTITY_VANISHED;
+			snap->points[i].cgroup_id = who->cgroup_id ? who->cgroup_id : IDENTITY_VANISHED;
 	}
 	return err;
 }
@@ -288,8 +283,7 @@ int enrich(struct snapshot *snap, struct identity *id)
 		struct point *point = &snap->points[i];
 
 		workload_unref(point->who);
-		point->who = point->cgroup_id ? workload_ref(identity_lookup(id, point->cgroup_id))
-					      : NULL;
+		point->who = point->cgroup_id ? workload_ref(identity_lookup(id, point->cgroup_id)) : NULL;
 	}
 	err = points_sort(snap);
 	if (!err)

@@ -23,7 +23,7 @@
 #include "identity/workload.h"
 
 #define HASH_FUNCTION(key, bytes, hash) ((hash) = (unsigned)hash_bytes(key, bytes))
-#define HASH_NONFATAL_OOM               1
+#define HASH_NONFATAL_OOM		1
 #include <uthash.h>
 #include <utlist.h>
 
@@ -41,8 +41,8 @@ struct owner {
 struct entry {
 	__u64 cgroup_id;
 	struct owner *owner; /* NULL: nobody has asked */
-	__u64 gone_ns;       /* 0: alive */
-	__u64 walk;          /* the last walk that met it */
+	__u64 gone_ns;	     /* 0: alive */
+	__u64 walk;	     /* the last walk that met it */
 	struct entry *prev, *next;
 	UT_hash_handle hh;
 	char path[]; /* raw; "" : vanished */
@@ -65,8 +65,8 @@ struct identity {
 	struct workload **retired;
 	size_t retired_count, retired_cap;
 
-	__u64 walk;         /* number of the current or last one */
-	__u64 walk_ns;      /* when it was */
+	__u64 walk;	    /* number of the current or last one */
+	__u64 walk_ns;	    /* when it was */
 	__u64 expire_ns[2]; /* the last two calls of identity_expire() */
 	__u64 missed, refused, bytes;
 };
@@ -163,8 +163,7 @@ static struct entry *entry_new(struct identity *id, __u64 cgroup_id, const char 
 	return e;
 }
 
-static struct owner *owner_new(struct identity *id, const char *path, size_t bytes,
-			       struct workload *who)
+static struct owner *owner_new(struct identity *id, const char *path, size_t bytes, struct workload *who)
 {
 	struct owner *o = who ? calloc(1, sizeof(*o) + bytes) : NULL;
 
@@ -220,11 +219,9 @@ static struct owner *owner_of(struct identity *id, const struct entry *e)
 		char own[CGROUP_PATH_MAX];
 
 		snprintf(own, sizeof(own), "%.*s", (int)c.own_bytes, e->path);
-		cgroup_id_of(id->mount, own,
-			     &own_id); /* when it has gone already its child's id stands for it */
+		cgroup_id_of(id->mount, own, &own_id); /* when it has gone already its child's id stands for it */
 	}
-	o = owner_new(id, e->path, c.own_bytes,
-		      workload_new(own_id, e->path, c.own_bytes, id->docker));
+	o = owner_new(id, e->path, c.own_bytes, workload_new(own_id, e->path, c.own_bytes, id->docker));
 	if (!o)
 		return NULL;
 	HASH_ADD_KEYPTR(hh, id->owners, o->path, o->path_bytes, o);
@@ -368,8 +365,7 @@ const struct workload *identity_lookup(struct identity *id, __u64 cgroup_id)
 	return e ? entry_who(id, e) : id->vanished->who;
 }
 
-__u32 identity_pid(struct identity *id, __u64 cgroup_id, __u64 socket_cookie, const char *local,
-		   const char *peer)
+__u32 identity_pid(struct identity *id, __u64 cgroup_id, __u64 socket_cookie, const char *local, const char *peer)
 {
 	struct entry *e = entry_find(id, cgroup_id);
 	char dir[2 * CGROUP_PATH_MAX];
@@ -415,8 +411,8 @@ static void queue_expire(struct identity *id, struct entry **queue, __u64 before
 	}
 }
 
-void identity_expire(struct identity *id, __u64 now_ns,
-		     void (*forget)(void *arg, __u64 cgroup_id, __u64 heir), void *arg)
+void identity_expire(struct identity *id, __u64 now_ns, void (*forget)(void *arg, __u64 cgroup_id, __u64 heir),
+		     void *arg)
 {
 	__u64 before_ns = now_ns > id->keep_ns ? now_ns - id->keep_ns : 0;
 
@@ -455,15 +451,13 @@ const char *identity_cgroup_mount(const struct identity *id)
 
 /* --- life cycle --------------------------------------------------------------------------------------------- */
 
-static int mount_choose(struct identity *id, const struct identity_options *options,
-			struct why *why)
+static int mount_choose(struct identity *id, const struct identity_options *options, struct why *why)
 {
 	char mounts[CGROUP_PATH_MAX];
 
 	if (options->cgroup_mount) {
 		if (strlen(options->cgroup_mount) >= sizeof(id->mount))
-			return why_set(why, -ENAMETOOLONG,
-				       "the path of the cgroup2 mount is too long");
+			return why_set(why, -ENAMETOOLONG, "the path of the cgroup2 mount is too long");
 		str_copy(id->mount, sizeof(id->mount), options->cgroup_mount);
 		return 0;
 	}
@@ -493,8 +487,7 @@ struct identity *identity_new(const struct identity_options *options, struct why
 
 	err = identity_walk(id, time_now_ns());
 	if (err) {
-		why_set(why, err, "cannot read the cgroup2 mount '%s': %s", id->mount,
-			strerror(-err));
+		why_set(why, err, "cannot read the cgroup2 mount '%s': %s", id->mount, strerror(-err));
 		goto out_free;
 	}
 	return id;

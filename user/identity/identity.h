@@ -18,16 +18,14 @@ struct why;
 
 struct identity_options {
 	const char *cgroup_mount; /* directory of the cgroup2 mount; NULL: found in /proc/mounts */
-	const char *proc;         /* NULL: "/proc" */
-	const char *
-		docker; /* where docker keeps its containers; NULL: "/var/lib/docker/containers", "": nowhere */
+	const char *proc;	  /* NULL: "/proc" */
+	const char *docker;   /* where docker keeps its containers; NULL: "/var/lib/docker/containers", "": nowhere */
 	unsigned cgroups_max; /* 0: IDENTITY_CGROUPS_MAX */
 	unsigned walks_per_s; /* walks that unknown ids may cause; 0: IDENTITY_WALKS_PER_S */
-	__u64 keep_ns;        /* how long a cgroup that has ended is kept; 0: IDENTITY_KEEP_NS */
+	__u64 keep_ns;	      /* how long a cgroup that has ended is kept; 0: IDENTITY_KEEP_NS */
 };
 
-#define IDENTITY_VANISHED \
-	(~0ull) /* cgroup id of nobody: inherits from everybody who vanished before they were seen */
+#define IDENTITY_VANISHED    (~0ull) /* cgroup id of nobody: inherits from everybody who vanished before they were seen */
 #define IDENTITY_CGROUPS_MAX 16384
 #define IDENTITY_WALKS_PER_S 2
 #define IDENTITY_KEEP_NS     (120ull * 1000000000ull)
@@ -48,20 +46,19 @@ void identity_gone(struct identity *id, __u64 cgroup_id);
 /* Calls @forget for each cgroup that ended long enough ago: what was measured of it may be forgotten, nobody will ask
  * for it again. @heir: a cgroup of the same workload that stays, into which its series are to be merged so that the
  * workload's totals do not fall; IDENTITY_VANISHED for what vanished before it was seen; 0: none. Also looks, rarely, for removals that no event told of. Call it once an interval. */
-void identity_expire(struct identity *id, __u64 now_ns,
-		     void (*forget)(void *arg, __u64 cgroup_id, __u64 heir), void *arg);
+void identity_expire(struct identity *id, __u64 now_ns, void (*forget)(void *arg, __u64 cgroup_id, __u64 heir),
+		     void *arg);
 
 /* The process behind a socket, 0 when it cannot be told cheaply. @local, @peer: "192.0.2.1:80", "[2001:db8::1]:80", as
  * spans have them. Answers are kept by @socket_cookie (0: not kept); new questions are limited to
- * IDENTITY_PIDS_PER_S a second. */
-#define IDENTITY_PIDS_PER_S 50
-__u32 identity_pid(struct identity *id, __u64 cgroup_id, __u64 socket_cookie, const char *local,
-		   const char *peer);
+ * IDENTITY_PIDS_PER_S a second and to 1 % of a CPU. */
+#define IDENTITY_PIDS_PER_S 500
+__u32 identity_pid(struct identity *id, __u64 cgroup_id, __u64 socket_cookie, const char *local, const char *peer);
 
 struct identity_use {
 	__u64 cgroups, cgroups_max; /* entries held and allowed */
-	__u64 missed;               /* cgroups that vanished before their name was read */
-	__u64 refused;              /* cgroups not kept because the table was full */
+	__u64 missed;		    /* cgroups that vanished before their name was read */
+	__u64 refused;		    /* cgroups not kept because the table was full */
 	__u64 walks;
 	__u64 bytes; /* memory, about */
 };

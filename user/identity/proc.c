@@ -1,28 +1,34 @@
 /* Order of attempts, cheapest first: the answer kept for this socket; the only process of the cgroup; the process among
- * them that holds the socket, which takes a search of the connection table for the inode and of their descriptors for
- * that inode. The last needs the right to look at foreign descriptors (CAP_SYS_PTRACE); without it the answer is 0. */
+ * them that holds the socket. The last takes the socket's inode and a search of their descriptors for it. The inode
+ * comes from sock_diag, in constant time, for sockets of our own network namespace (the cookie proves that it is this
+ * socket and not one of the same addresses elsewhere), else from /proc/PID/net/tcp, which walks the kernel's whole
+ * table of connections. Foreign descriptors can only be looked at with CAP_SYS_PTRACE; without it the answer is 0. */
 #include "identity/proc.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/str.h"
 #include "base/time.h"
 
-#define KEPT_MAX   1024           /* sockets, a power of two */
-#define LONE_MAX   256            /* cgroups, a power of two */
-#define LONE_NS    NS_PER_S       /* how long "one process only" is believed without looking */
-#define UNKNOWN_NS (2 * NS_PER_S) /* how long "cannot be told" is */
-#define TOKEN_NS \
-	(200 *   \
-	 NS_PER_US) /* a question that takes longer costs as many tokens: 50 a second are 1 % of a CPU */
-#define PATH_ROOM 4352
+#define KEPT_MAX   1024		    /* sockets, a power of two */
+#define LONE_MAX   256		    /* cgroups, a power of two */
+#define LONE_NS	   NS_PER_S	    /* how long "one process only" is believed without looking */
+#define UNKNOWN_NS (2 * NS_PER_S)   /* how long "cannot be told" is */
+#define TOKEN_NS   (20 * NS_PER_US) /* CPU time that one token pays for: 500 a second are 1 % of a CPU */
+#define PATH_ROOM  4352
 
 /* An answer. Slots are overwritten by whoever hashes there next. */
 struct kept {
@@ -36,6 +42,7 @@ struct proc_pids {
 	unsigned per_s;
 	double tokens;
 	__u64 tokens_ns;
+	int diag_fd; /* negative: sock_diag cannot be had */
 	struct kept sockets[KEPT_MAX];
 	struct kept lone[LONE_MAX]; /* pid 0: several processes */
 };
@@ -49,10 +56,14 @@ struct proc_pids *proc_pids_new(const char *proc, unsigned questions_per_s)
 	pids->proc = strdup(proc);
 	pids->per_s = questions_per_s;
 	pids->tokens = questions_per_s;
+	pids->diag_fd = -1;
 	if (!pids->proc) {
-		free(pids);
+		proc_pids_free(pids);
 		return NULL;
 	}
+	/* Sockets of a made-up /proc are not those of this machine. */
+	if (!strcmp(proc, "/proc"))
+		pids->diag_fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
 	return pids;
 }
 
@@ -60,6 +71,8 @@ void proc_pids_free(struct proc_pids *pids)
 {
 	if (!pids)
 		return;
+	if (pids->diag_fd >= 0)
+		close(pids->diag_fd);
 	free(pids->proc);
 	free(pids);
 }
@@ -157,12 +170,10 @@ static const char *spaces_skip(const char *text)
 	return text + strspn(text, " \t");
 }
 
-int tcp_line_read(const char *line, bool v6, struct endpoint *ret_local, struct endpoint *ret_peer,
-		  __u64 *ret_inode)
+int tcp_line_read(const char *line, bool v6, struct endpoint *ret_local, struct endpoint *ret_peer, __u64 *ret_inode)
 {
 	struct endpoint local, peer;
-	const char *at = strchr(
-		line, ':'); /* "  sl: local peer st tx:rx tr:when retransmits uid timeout inode" */
+	const char *at = strchr(line, ':'); /* "  sl: local peer st tx:rx tr:when retransmits uid timeout inode" */
 	size_t digits;
 	__u64 inode;
 
@@ -211,11 +222,68 @@ __u64 socket_link_read(const char *text, size_t bytes)
 	static const char prefix[] = "socket:[";
 	__u64 inode;
 
-	if (bytes < sizeof(prefix) || memcmp(text, prefix, sizeof(prefix) - 1) ||
-	    text[bytes - 1] != ']' ||
+	if (bytes < sizeof(prefix) || memcmp(text, prefix, sizeof(prefix) - 1) || text[bytes - 1] != ']' ||
 	    mem_to_u64(text + sizeof(prefix) - 1, bytes - sizeof(prefix), ~0ull, &inode))
 		return 0;
 	return inode;
+}
+
+/* --- sock_diag ---------------------------------------------------------------------------------------------- */
+
+struct diag_request {
+	struct nlmsghdr header;
+	struct inet_diag_req_v2 body;
+};
+
+static bool endpoint_is_v4(const struct endpoint *end)
+{
+	static const __u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return !memcmp(end->address, mapped, sizeof(mapped));
+}
+
+static void diag_request_fill(struct diag_request *request, const struct endpoint *local, const struct endpoint *peer)
+{
+	bool v4 = endpoint_is_v4(local) && endpoint_is_v4(peer);
+	struct inet_diag_sockid *id = &request->body.id;
+
+	*request = (struct diag_request){
+		.header = { .nlmsg_len = sizeof(*request),
+			    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			    .nlmsg_flags = NLM_F_REQUEST },
+		.body = { .sdiag_family = v4 ? AF_INET : AF_INET6, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u },
+	};
+	id->idiag_sport = htons(local->port);
+	id->idiag_dport = htons(peer->port);
+	memcpy(id->idiag_src, local->address + (v4 ? 12 : 0), v4 ? 4 : 16);
+	memcpy(id->idiag_dst, peer->address + (v4 ? 12 : 0), v4 ? 4 : 16);
+	id->idiag_cookie[0] = INET_DIAG_NOCOOKIE;
+	id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+}
+
+/* The inode of socket @cookie between @local and @peer in our own network namespace; 0: not there. The kernel answers
+ * before sendto() returns. */
+static __u64 diag_inode(const struct proc_pids *pids, __u64 cookie, const struct endpoint *local,
+			const struct endpoint *peer)
+{
+	static const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	_Alignas(struct nlmsghdr) char answer[4096];
+	const struct nlmsghdr *header = (const struct nlmsghdr *)answer;
+	const struct inet_diag_msg *msg = NLMSG_DATA(header);
+	struct diag_request request;
+	ssize_t got;
+
+	if (pids->diag_fd < 0 || !cookie)
+		return 0;
+	diag_request_fill(&request, local, peer);
+	if (sendto(pids->diag_fd, &request, sizeof(request), 0, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+		return 0;
+	got = recv(pids->diag_fd, answer, sizeof(answer), 0);
+	if (got < (ssize_t)NLMSG_LENGTH(sizeof(*msg)) || header->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+		return 0;
+	if (msg->id.idiag_cookie[0] != (__u32)cookie || msg->id.idiag_cookie[1] != (__u32)(cookie >> 32))
+		return 0;
+	return msg->idiag_inode;
 }
 
 /* --- files -------------------------------------------------------------------------------------------------- */
@@ -245,16 +313,15 @@ static bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 }
 
 /* The inode of the socket between @local and @peer in the network namespace of @pid; 0: not there. */
-static __u64 socket_inode(const struct proc_pids *pids, __u32 pid, bool v6,
-			  const struct endpoint *local, const struct endpoint *peer)
+static __u64 socket_inode(const struct proc_pids *pids, __u32 pid, bool v6, const struct endpoint *local,
+			  const struct endpoint *peer)
 {
 	char path[PATH_ROOM], line[512];
 	size_t bytes = 0;
 	__u64 found = 0;
 	FILE *file;
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/%u/net/%s", pids->proc, pid,
-			     v6 ? "tcp6" : "tcp") >= sizeof(path))
+	if ((size_t)snprintf(path, sizeof(path), "%s/%u/net/%s", pids->proc, pid, v6 ? "tcp6" : "tcp") >= sizeof(path))
 		return 0;
 	file = fopen(path, "re");
 	if (!file)
@@ -264,8 +331,8 @@ static __u64 socket_inode(const struct proc_pids *pids, __u32 pid, bool v6,
 		__u64 inode;
 
 		bytes += strlen(line);
-		if (!tcp_line_read(line, v6, &line_local, &line_peer, &inode) &&
-		    endpoint_equal(&line_local, local) && endpoint_equal(&line_peer, peer))
+		if (!tcp_line_read(line, v6, &line_local, &line_peer, &inode) && endpoint_equal(&line_local, local) &&
+		    endpoint_equal(&line_peer, peer))
 			found = inode;
 	}
 	fclose(file);
@@ -299,19 +366,18 @@ static bool pid_holds(const struct proc_pids *pids, __u32 pid, __u64 inode, unsi
 }
 
 /* Of several that hold it (a server that forks for each connection) the last: the one that was made to serve it. */
-static __u32 pid_of_socket(const struct proc_pids *pids, const __u32 *pid, unsigned pid_count,
+static __u32 pid_of_socket(const struct proc_pids *pids, const __u32 *pid, unsigned pid_count, __u64 cookie,
 			   const char *local_text, const char *peer_text)
 {
-	static const __u8 mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 	struct endpoint local, peer;
 	unsigned budget = PROC_FDS_MAX;
-	__u64 inode = 0;
+	__u64 inode;
 	__u32 found = 0;
 
-	if (!local_text || !peer_text || endpoint_read(local_text, &local) ||
-	    endpoint_read(peer_text, &peer))
+	if (!local_text || !peer_text || endpoint_read(local_text, &local) || endpoint_read(peer_text, &peer))
 		return 0;
-	if (!memcmp(local.address, mapped, sizeof(mapped)))
+	inode = diag_inode(pids, cookie, &local, &peer);
+	if (!inode && endpoint_is_v4(&local))
 		inode = socket_inode(pids, pid[0], /* v6 */ false, &local, &peer);
 	if (!inode)
 		inode = socket_inode(pids, pid[0], /* v6 */ true, &local, &peer);
@@ -338,10 +404,13 @@ static bool token_take(struct proc_pids *pids, __u64 now_ns)
 	return true;
 }
 
-/* The clock is read anew: what is paid for is time spent, not time of the event loop's turn. */
-static void token_pay(struct proc_pids *pids, __u64 begun_ns)
+/* Time of this thread on a CPU: waiting for one costs nobody anything. */
+static __u64 thread_cpu_ns(void)
 {
-	pids->tokens -= (double)((time_now_ns() - begun_ns) / TOKEN_NS);
+	struct timespec now = {};
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (__u64)now.tv_sec * NS_PER_S + (__u64)now.tv_nsec;
 }
 
 static void kept_set(struct kept *kept, __u64 key, __u32 pid, __u64 until_ns)
@@ -349,8 +418,8 @@ static void kept_set(struct kept *kept, __u64 key, __u32 pid, __u64 until_ns)
 	*kept = (struct kept){ .key = key, .pid = pid, .until_ns = until_ns };
 }
 
-__u32 proc_pids_find(struct proc_pids *pids, const char *cgroup_dir, __u64 cgroup_id,
-		     __u64 socket_cookie, const char *local, const char *peer, __u64 now_ns)
+__u32 proc_pids_find(struct proc_pids *pids, const char *cgroup_dir, __u64 cgroup_id, __u64 socket_cookie,
+		     const char *local, const char *peer, __u64 now_ns)
 {
 	struct kept *socket = &pids->sockets[socket_cookie & (KEPT_MAX - 1)];
 	struct kept *lone = &pids->lone[cgroup_id & (LONE_MAX - 1)];
@@ -365,15 +434,15 @@ __u32 proc_pids_find(struct proc_pids *pids, const char *cgroup_dir, __u64 cgrou
 	if (!token_take(pids, now_ns))
 		return 0;
 
-	begun_ns = time_now_ns();
+	begun_ns = thread_cpu_ns();
 	count = cgroup_procs(cgroup_dir, list);
 	if (count == 1) {
 		pid = list[0];
 		kept_set(lone, cgroup_id, pid, now_ns + LONE_NS);
 	} else if (count > 1 && count <= PROC_PIDS_MAX) {
-		pid = pid_of_socket(pids, list, count, local, peer);
+		pid = pid_of_socket(pids, list, count, socket_cookie, local, peer);
 	}
-	token_pay(pids, begun_ns);
+	pids->tokens -= (double)(thread_cpu_ns() - begun_ns) / (double)TOKEN_NS;
 	/* A socket keeps its process: the answer holds as long as the slot does. */
 	if (socket_cookie)
 		kept_set(socket, socket_cookie, pid, pid ? ~0ull : now_ns + UNKNOWN_NS);

@@ -8,9 +8,9 @@
 #include "base/str.h"
 #include "identity/container.h"
 
-#define NAME_ROOM       256 /* names of units and containers are shorter: NAME_MAX */
-#define PATH_ROOM       4096
-#define SHORT_ID_BYTES  12 /* what docker ps shows */
+#define NAME_ROOM	256 /* names of units and containers are shorter: NAME_MAX */
+#define PATH_ROOM	4096
+#define SHORT_ID_BYTES	12 /* what docker ps shows */
 #define DOCKER_JSON_MAX (1u << 20)
 
 int docker_name_read(const char *docker, const char *container_id, char *ret, size_t room)
@@ -23,8 +23,8 @@ int docker_name_read(const char *docker, const char *container_id, char *ret, si
 	size_t bytes;
 	int err = -ENOENT;
 
-	if (!docker[0] || (size_t)snprintf(path, sizeof(path), "%s/%s/config.v2.json", docker,
-					   container_id) >= sizeof(path))
+	if (!docker[0] ||
+	    (size_t)snprintf(path, sizeof(path), "%s/%s/config.v2.json", docker, container_id) >= sizeof(path))
 		return -ENOENT;
 	file = fopen(path, "re");
 	if (!file)
@@ -48,9 +48,8 @@ int docker_name_read(const char *docker, const char *container_id, char *ret, si
 /* Moves @from and all strings but the static ones into one block. */
 static struct workload *workload_pack(const struct workload *from)
 {
-	const char *const texts[] = { from->cgroup,         from->service_name, from->container_id,
-				      from->container_name, from->pod_uid,      from->pod_name,
-				      from->namespace_name };
+	const char *const texts[] = { from->cgroup,  from->service_name, from->container_id,  from->container_name,
+				      from->pod_uid, from->pod_name,	 from->namespace_name };
 	enum { TEXTS_COUNT = sizeof(texts) / sizeof(texts[0]) };
 	const char *moved[TEXTS_COUNT];
 	size_t bytes = sizeof(*from);
@@ -96,9 +95,7 @@ struct workload *workload_new(__u64 cgroup_id, const char *path, size_t bytes, c
 	if (c.id.bytes) {
 		utf8_sanitise(c.id.text, c.id.bytes, id, sizeof(id));
 		if (strcmp(c.runtime, "docker") || docker_name_read(docker, id, name, sizeof(name)))
-			str_copy(name,
-				 c.id.bytes == CONTAINER_ID_MAX ? SHORT_ID_BYTES + 1 : sizeof(name),
-				 id);
+			str_copy(name, c.id.bytes == CONTAINER_ID_MAX ? SHORT_ID_BYTES + 1 : sizeof(name), id);
 		str_copy(service, sizeof(service), name);
 	} else if (c.unit.bytes) {
 		char plain[PATH_ROOM];
