@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/time.h"
 
 static struct buf lines;
 
@@ -75,6 +77,39 @@ static void repeats_are_counted_not_written(void **state)
 	assert_string_equal(lines.data, "");
 }
 
+static void waiting_repeats_are_written_with_their_time(void **state)
+{
+	__u64 later_ns = time_now_ns() + 31 * NS_PER_S;
+
+	for (int i = 0; i < 4; i++)
+		log_warn("once more %d", i);
+	buf_reset(&lines);
+	log_flush(later_ns); /* a single one is written as it was */
+	assert_string_equal(lines.data, "1:once more 3|");
+	for (int i = 0; i < 13; i++)
+		log_info("many more %d", i);
+	buf_reset(&lines);
+	log_flush(later_ns);
+	assert_string_equal(lines.data, "2:10 more in 30 s like: many more 12|");
+}
+
+static void without_a_sink_lines_go_to_standard_error(void **state)
+{
+	int fds[2], keep = dup(STDERR_FILENO);
+	char text[100] = "";
+
+	assert_int_equal(pipe(fds), 0);
+	dup2(fds[1], STDERR_FILENO);
+	log_set_sink(NULL, NULL);
+	log_warn("disk %d%% full", 99);
+	dup2(keep, STDERR_FILENO);
+	close(keep);
+	close(fds[1]);
+	assert_true(read(fds[0], text, sizeof(text) - 1) > 0);
+	close(fds[0]);
+	assert_string_equal(text, "weir: warning: disk 99% full\n");
+}
+
 static void different_texts_behind_percent_s_are_no_repeats(void **state)
 {
 	static const char *const texts[] = { "disk full", "no route to host", "permission denied", "out of memory" };
@@ -133,6 +168,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(levels_above_the_chosen_one_are_silent, log_begin, log_end),
 		cmocka_unit_test_setup_teardown(level_names_are_read, log_begin, log_end),
 		cmocka_unit_test_setup_teardown(repeats_are_counted_not_written, log_begin, log_end),
+		cmocka_unit_test_setup_teardown(waiting_repeats_are_written_with_their_time, log_begin, log_end),
+		cmocka_unit_test_setup_teardown(without_a_sink_lines_go_to_standard_error, log_begin, log_end),
 		cmocka_unit_test_setup_teardown(different_texts_behind_percent_s_are_no_repeats, log_begin, log_end),
 		cmocka_unit_test_setup_teardown(more_places_than_are_kept_lose_no_line, log_begin, log_end),
 		cmocka_unit_test_setup_teardown(hostile_text_cannot_reach_the_terminal, log_begin, log_end),

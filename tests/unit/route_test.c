@@ -70,6 +70,8 @@ static const struct {
 	{ "/c/507f1f77bcf86cd799439011", "/c/{id}" },
 	{ "/c/" HEX64, "/c/{id}" },
 	{ "/c/0x52908400098527886E0F7030069857D2E4169EE7", "/c/{id}" },
+	{ "/c/0x1f2e3d4c/d", "/c/{id}/d" },
+	{ "/c/0x80", "/c/0x80" },
 	{ "/decade/facade/cafe", "/decade/facade/cafe" },
 	/* long opaque tokens */
 	{ "/s/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/s/{id}" },

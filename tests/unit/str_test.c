@@ -368,6 +368,19 @@ static void copy_cuts_between_characters(void **state)
 	assert_string_equal(text, "ab");
 }
 
+static void starts_and_ends_compare_whole_parts(void **state)
+{
+	assert_true(str_starts("abc", ""));
+	assert_true(str_starts("abc", "ab"));
+	assert_false(str_starts("ab", "abc"));
+	assert_true(str_ends("abc", ""));
+	assert_true(str_ends("abc", "bc"));
+	assert_false(str_ends("bc", "abc"));
+	assert_false(str_ends("abcd", "bc"));
+	assert_true(mem_equals_str("abc", 2, "ab"));
+	assert_false(mem_equals_str("abc", 3, "ab"));
+}
+
 static void glob_matches_the_whole_text(void **state)
 {
 	static const struct {
@@ -468,6 +481,7 @@ int main(void)
 		cmocka_unit_test(utf8_takes_each_character_and_its_prefixes_fail),
 		cmocka_unit_test(width_counts_columns),
 		cmocka_unit_test(copy_cuts_between_characters),
+		cmocka_unit_test(starts_and_ends_compare_whole_parts),
 		cmocka_unit_test(glob_matches_the_whole_text),
 		cmocka_unit_test(glob_needs_no_exponential_time),
 		cmocka_unit_test(hash_depends_on_every_byte),

@@ -34,7 +34,7 @@ struct snapshot {
 	struct point *points; /* sorted by (who, metric, attrs) after enrich() */
 };
 
-/* One reference, no points yet, room for @points_max; NULL: no memory. Both are freed by free(). */
+/* One reference, no points yet, room for @points_max; NULL: no memory. */
 struct snapshot *snapshot_new(size_t points_max);
 struct snapshot *snapshot_ref(struct snapshot *snap);
 void snapshot_unref(struct snapshot *snap); /* frees with the last reference; NULL is fine. One thread at a time
