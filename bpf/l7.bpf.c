@@ -394,6 +394,9 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 		COUNT(ring);
 		return;
 	}
+	if (config.labels &&
+	    key.label == HTTP_LABEL_NONE) /* the ring is full: perhaps the route is known all the same */
+		key.label = l7_label(known, ex);
 	key.cgroup_id = known->cgroup_id;
 	key.status = ex->status;
 	key.method = ex->method;
@@ -481,7 +484,8 @@ static __always_inline void l7_finish(void *owner, struct bpf_sock *sk, struct l
 	}
 	if (requests->open && requests->current == index) /* the answer came before the request was over */
 		ex->request_bytes = requests->m.body;
-	ex->response_bytes = responses->m.body;
+	ex->response_bytes = responses->open ? responses->m.body : 0;
+	responses->open = 0;
 	if (end_ns < ex->start_ns)
 		end_ns = ex->start_ns;
 	l7_emit(sk, &conn->known, ex, end_ns, error);
@@ -555,10 +559,13 @@ static __always_inline void l7_message_over(struct bpf_sock *sk, struct l7_conn 
 {
 	struct l7_half *h = &conn->half[dir];
 
-	h->open = 0;
 	if (!request) {
 		l7_finish(sk, sk, conn, &conn->half[!dir], h, now_ns, HTTP_ERROR_NONE);
-	} else if (h->m.body) {
+		h->open = 0;
+		return;
+	}
+	h->open = 0;
+	if (h->m.body) {
 		struct l7_exchange *ex = l7_find(sk, conn, h->current);
 
 		if (ex)
@@ -1102,7 +1109,6 @@ static __always_inline int l7_ends(struct bpf_sock *sk, struct l7_conn *conn, in
 		return 0;
 	if (h->m.phase == HTTP_UNTIL_CLOSE) {
 		h->m.phase = HTTP_TUNNEL;
-		h->open = 0;
 		l7_finish(sk, sk, conn, &conn->half[!dir], h, h->last_ns, HTTP_ERROR_NONE);
 	}
 	conn->abort = HTTP_ERROR_CLOSED;
@@ -1323,7 +1329,8 @@ static __always_inline int l7_hook(struct __sk_buff *skb, int dir)
 		h->next_seq = p.seq;
 	}
 	if (p.flags & TH_RST) {
-		h->rst = 1;
+		/* The kernel believes only one that is next in sequence; for others the end of the socket decides. */
+		h->rst = p.seq == h->next_seq;
 		goto out;
 	}
 	if (p.seq != h->next_seq && !l7_out_of_order(skb, conn, &p, dir)) {
@@ -1414,6 +1421,14 @@ int l7_egress_adopt(struct __sk_buff *skb)
 
 /* ---- sockets that go away without a packet ---- */
 
+/* Error under which a socket went away. A local reset (linger 0, unread data) sets no error and is sent after this. */
+static __always_inline __u8 l7_why_closed(int sk_err, int fin)
+{
+	if (sk_err == 110 || sk_err == 113 || sk_err == 101) /* ETIMEDOUT, EHOSTUNREACH, ENETUNREACH */
+		return HTTP_ERROR_TIMEOUT;
+	return fin && !sk_err ? HTTP_ERROR_CLOSED : HTTP_ERROR_RESET;
+}
+
 #define CLOSED_MAX 4 /* exchanges told one by one; more in flight on a socket that vanishes are only counted */
 
 static __always_inline void l7_closed(struct sock *sk)
@@ -1425,7 +1440,7 @@ static __always_inline void l7_closed(struct sock *sk)
 	if (!conn || conn->state != CONN_HTTP || conn->head == conn->tail)
 		return;
 	requests = conn->known.role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
-	conn->abort = conn->half[0].fin | conn->half[1].fin ? HTTP_ERROR_CLOSED : HTTP_ERROR_TIMEOUT;
+	conn->abort = l7_why_closed(sk->sk_err, conn->half[0].fin | conn->half[1].fin);
 	http_forget();
 	for (int i = 0; i < CLOSED_MAX; i++)
 		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests], bpf_ktime_get_ns(),
@@ -1463,7 +1478,7 @@ int BPF_PROG(l7_state_cookie, struct sock *sk, int oldstate, int newstate)
 	known = bpf_map_lookup_elem(&l7_shadows, &cookie);
 	if (!known)
 		return 0;
-	l7_emit(NULL, known, &known->first, bpf_ktime_get_ns(), HTTP_ERROR_TIMEOUT);
+	l7_emit(NULL, known, &known->first, bpf_ktime_get_ns(), l7_why_closed(sk->sk_err, 0));
 	bpf_map_delete_elem(&l7_shadows, &cookie);
 	return 0;
 }

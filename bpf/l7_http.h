@@ -535,6 +535,8 @@ static __always_inline int http_start(struct http_half *h, const char *buf, enum
 			return 0;
 		h->status = (code >> 8 & 0xf) * 100 + (code >> 16 & 0xf) * 10 + (code >> 24 & 0xf);
 		h->version = word == HTTP_1_1 ? HTTP_VERSION_1_1 : HTTP_VERSION_1_0;
+		if (!whole)
+			return 2;
 	} else {
 		__u32 method_len;
 		__u64 tail;
@@ -633,8 +635,7 @@ static __always_inline int http_long_line(struct http_half *h, enum http_kind ki
 			h->flags |= HTTP_IS_BAD;
 		return 0;
 	}
-	if (kind == HTTP_REQUEST ? http_start(h, buf, kind, len, 0) != 2 || h->method == HTTP_METHOD_OTHER
-				 : http_start(h, buf, kind, len, 0) != 1) {
+	if (http_start(h, buf, kind, len, 0) != 2 || (kind == HTTP_REQUEST && h->method == HTTP_METHOD_OTHER)) {
 		s->events = HTTP_EV_BAD;
 		return 0;
 	}

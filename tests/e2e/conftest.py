@@ -14,6 +14,8 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 
+pytest.register_assert_rewrite("observer", "weir")
+
 import lab as lab_module  # noqa: E402
 import servers  # noqa: E402
 import weir as weir_module  # noqa: E402

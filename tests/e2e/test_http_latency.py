@@ -49,7 +49,6 @@ def test_latency_of_a_server_that_waits(lab, observer, name, wait_ms, count):
         off = sorted(abs(r["duration_ns"] - w) for r, w in zip(records, wire))
         # a stamp is taken a few instructions from the hook; an interrupt between the two may come, rarely
         assert off[len(off) * 9 // 10] < 200_000
-        assert all(r["duration_ns"] >= wait_ms * 1_000_000 * 0.99 for r in records)
 
     snap = observer.agent.snapshot()
     for metric, cgroup, records in ((SERVER, server.cgroup, served), (CLIENT, client, asked)):

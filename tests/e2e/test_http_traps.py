@@ -151,13 +151,14 @@ def test_trap_02_receive_steering(lab, observer):
 # 3. Programs run at the same time on one socket
 
 def test_trap_03_both_directions_of_one_socket_at_once(lab, observer):
-    """Pipelined requests with bodies stream in while responses with bodies stream out."""
+    """Pipelined requests with bodies stream in while responses with bodies stream out, at most 16 in flight."""
     wire = lab.own(Wire(lab.cgroup("server"), lab.cgroup("client")))
     client, server = wire.connect()
     total, body = 3001, 2903
     request = b("POST /both HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % body) + b"q" * body
     response = b("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % body) + b"a" * body
     errors = []
+    flight = threading.Semaphore(16)
 
     def guard(function):
         try:
@@ -167,6 +168,7 @@ def test_trap_03_both_directions_of_one_socket_at_once(lab, observer):
 
     def ask():
         for _ in range(total):
+            flight.acquire(timeout=DEADLINE_S)
             client.sendall(request)
 
     def serve():
@@ -180,7 +182,9 @@ def test_trap_03_both_directions_of_one_socket_at_once(lab, observer):
     threads = [threading.Thread(target=guard, args=(f,)) for f in (ask, serve)]
     for thread in threads:
         thread.start()
-    recv_exactly(client, total * len(response), 60)
+    for _ in range(total):
+        recv_exactly(client, len(response), 60)
+        flight.release()
     for thread in threads:
         thread.join(60)
     assert not errors
@@ -529,6 +533,31 @@ def test_trap_08_step_budget(lab, observer):
                     break
             else:
                 pytest.fail("%d of 3011 exchanges and nothing counted as lost: %r" % (len(records), now))
+
+
+def test_trap_08_more_in_flight_than_is_kept(lab, observer):
+    """5,000 requests sent before the first is answered: what is lost is counted, and when the line is empty again all
+    is well."""
+    wire = lab.own(Wire(lab.cgroup("server"), lab.cgroup("client")))
+    before = observer.agent.law()["lost"]
+    ends = wire.connect()
+    for _ in range(50):
+        wire.play(C("GET /deep HTTP/1.1\r\n\r\n" * 100), ends=ends, close=False)
+    for _ in range(50):
+        wire.play(S(OK5 * 100), ends=ends, close=False)
+    for _ in range(11):
+        wire.play(C("GET /after HTTP/1.1\r\n\r\n"), S(OK5), ends=ends, close=False)
+    wire.hang_up(*ends)
+    for cgroup, role in ((wire.server_cgroup, "server"), (wire.client_cgroup, "client")):
+        records = observer.records(cgroup, role, 10)
+        assert [r["path"] for r in records[-10:]] == ["/after"] * 10
+        assert {r["status"] for r in records} == {200}
+        deep = [r for r in records if r["path"] == "/deep"]
+        assert 16 <= len(deep) <= 5000
+        if len(deep) < 5000:
+            now = observer.agent.law()["lost"]
+            assert now.get("depth", 0) + now.get("unmatched", 0) >= \
+                before.get("depth", 0) + before.get("unmatched", 0) + 5000 - len(deep)
 
 
 # 9. The table takes what the ring cannot

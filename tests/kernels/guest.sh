@@ -31,7 +31,8 @@ client() { (inside client "$@") >/tmp/client.out 2>&1; }
 served() { curl -s --unix-socket /run/served.sock http://witness/ | awk 'NR == 3 { print $3 }'; }
 web_up() { [ -n "$(served)" ]; }
 scrape() { wget -q -O $page http://127.0.0.1:9464/metrics 2>/dev/null; }
-ready() { scrape && grep -q '^weir_signal_seen_total' $page; }
+alive() { kill -0 "$agent" 2>/dev/null && ! grep -q '^State:.Z' /proc/"$agent"/status; }
+ready() { ! alive || { scrape && grep -q '^weir_signal_seen_total' $page; }; }
 
 # Sum of the counts of one role in one cgroup whose series has all of the labels.
 sum() { # role cgroup label...
@@ -68,9 +69,11 @@ expect() { # name count method status command...: the command makes exactly that
 		[ "$((s - s0)) $((c - c0)) $((all - a0))" = "$count $count $count" ]
 }
 
-no_http_programs() { ! bpftool prog show | grep -qE '^[0-9]+: (cgroup_skb|tracing)'; }
+programs() { bpftool prog show | grep -cE '^[0-9]+: (cgroup_skb|tracing)'; }
+no_programs() { [ "$(programs)" = 0 ]; }
 trace_lines() { grep -c '"signal"' /tmp/trace; }
 
+: >$page
 mkdir -p /tmp/web /sys/fs/cgroup/web /sys/fs/cgroup/client /sys/fs/cgroup/agent
 head -c 1000003 /dev/zero | tr '\0' x >/tmp/web/big
 head -c 100003 /dev/zero | tr '\0' y >/tmp/body
@@ -87,8 +90,8 @@ check doctor "exit status $status: $(tail -n 3 /tmp/doctor | tr '\n' ' ')" [ $st
 
 start=$(cut -d' ' -f1 /proc/uptime)
 (inside agent weir agent --interval=1s --prometheus=127.0.0.1:9464 --socket=/run/weir.sock) >/tmp/agent.log 2>&1 & agent=$!
-if ! await 300 ready; then
-	not_ok agent "no metrics after 30 s"
+if ! await 300 ready || ! alive; then
+	not_ok agent "it ended, or shows no metrics after 30 s"
 	sed 's/^/# agent: /' /tmp/agent.log
 	exit 1
 fi
@@ -140,21 +143,24 @@ check nothing_lost "lost $lost of $seen" [ "$lost" = 0 ]
 weir trace http --count=5 --role=server -o json >/tmp/trace 2>/tmp/trace.log & trace=$!
 poke() { client curl -sS -o /dev/null $h/hello; ! kill -0 $trace 2>/dev/null; }
 await 100 poke
-check trace_of_agent "$(trace_lines) lines: $(tail -n 1 /tmp/trace.log)" [ "$(trace_lines)" = 5 ]
 kill $trace 2>/dev/null
+wait $trace
+check trace_of_agent "$(trace_lines) lines: $(tail -n 1 /tmp/trace.log)" [ "$(trace_lines)" = 5 ]
 
+loaded=$(programs)
 kill -9 $agent
 wait $agent 2>/dev/null
-await 50 no_http_programs
-check kill_leaves_nothing "$(bpftool prog show | grep -cE '^[0-9]+: (cgroup_skb|tracing)') programs are still there" no_http_programs
+await 50 no_programs
+check kill_leaves_nothing "$loaded programs before, $(programs) afterwards" [ "$loaded" -ge 2 -a "$(programs)" = 0 ]
 
 # and alone
 weir trace http --count=5 --role=client -o json >/tmp/trace 2>/tmp/trace.log & trace=$!
 await 200 poke
-check trace_alone "$(trace_lines) lines: $(tail -n 1 /tmp/trace.log)" [ "$(trace_lines)" = 5 ]
 kill $trace 2>/dev/null
-await 50 no_http_programs
-check trace_leaves_nothing "programs are still there" no_http_programs
+wait $trace
+check trace_alone "$(trace_lines) lines: $(tail -n 1 /tmp/trace.log)" [ "$(trace_lines)" = 5 ]
+await 50 no_programs
+check trace_leaves_nothing "$(programs) programs are still there" no_programs
 
 # A bug of a kernel or ours that the log shows.
 dmesg | grep -iE 'BUG:|WARNING:|Oops|stall|lockup' >/tmp/dmesg

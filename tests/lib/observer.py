@@ -5,7 +5,7 @@ the same, and what the test knows."""
 from collections import Counter
 
 from lab import wait_until
-from weir import CLIENT, SERVER, Trace, Weir, digest
+from weir import CLIENT, SERVER, Trace, Weir, digest, expected_error
 
 
 class Exchange(tuple):
@@ -44,8 +44,9 @@ class Observer:
         for record in records:
             assert record["signal"] == "http"
             assert record["duration_ns"] >= 0
-            if record.get("error"):
+            if digest(record)[3]:
                 continue
+            assert (record.get("error") or None) == expected_error(role, record["status"])
             assert 0 < record["ttfb_ns"] <= record["duration_ns"]
         self.expect_counts(cgroup, role, Counter((e[2], e[3]) for e in exchanges))
         return records

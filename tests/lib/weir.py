@@ -293,6 +293,15 @@ class Trace:
 
 
 def digest(record):
-    """What is exact in a record, as a tuple to compare: method, path, status, error, request and response bytes."""
-    return (record["method"], record["path"], record.get("status") or None, record.get("error") or None,
+    """What is exact in a record, as a tuple to compare: method, path, status, error, request and response bytes.
+    An error that only repeats the status is left out (see expected_error)."""
+    status = record.get("status") or None
+    error = record.get("error") or None
+    return (record["method"], record["path"], status, None if error == str(status) else error,
             record["request_bytes"], record["response_bytes"])
+
+
+def expected_error(role, status):
+    """error.type of a whole response, by the semantic conventions: a server is at fault from 500, a client's request
+    has failed from 400."""
+    return str(status) if status and status >= (500 if role == "server" else 400) else None

@@ -21,33 +21,20 @@
 #include "model/hist.h"
 #include "model/intern.h"
 #include "model/selfstat.h"
+#include "signal/http_active.h"
 #include "signal/http_series.h"
 #include "signal/signal.h"
 
 #include "l7.skel.h"
 
-#define TABLE_MAX 10000
+#define TABLE_MAX	10000
 #define SCRATCH_PER_CPU 4 /* SLOTS of l7.bpf.c */
 /* Telling the kernel half a label costs a system call: this many a second at most, and as many at once. */
 #define LABELS_PER_S 2000
 /* Records that were in the ring when the label was told still arrive; after this it must have been evicted. */
 #define LABEL_AGAIN_NS (200 * NS_PER_MS)
-#define LINKS_MAX 4
+#define LINKS_MAX      4
 
-static const struct metric http_server_active = {
-	.name = "http.server.active_requests",
-	.unit = "{request}",
-	.text = "Requests received whose response has not ended.",
-	.kind = METRIC_GAUGE,
-	.updown = true,
-};
-static const struct metric http_client_active = {
-	.name = "http.client.active_requests",
-	.unit = "{request}",
-	.text = "Requests sent whose response has not ended.",
-	.kind = METRIC_GAUGE,
-	.updown = true,
-};
 static const struct metric http_unrouted = {
 	.name = "weir.http.unrouted",
 	.unit = "{request}",
@@ -85,11 +72,12 @@ struct http {
 	struct http_control *control;
 	struct http_lookup *lookup;
 	struct drain *drain;
+	struct http_active *active;    /* NULL: this kernel cannot list connections */
 	struct http_count *cpu_counts; /* one a possible CPU, scratch for reading */
 	__u64 start_ns;
-	__u64 decoded, bad, drained; /* exchanges */
-	__u64 tokens, tokens_ns;     /* for labels */
-	__u64 labels_told;
+	__u64 decoded, bad, drained;	    /* exchanges */
+	__u64 tokens, tokens_ns;	    /* for labels */
+	__u64 entries;			    /* of the table, read so far */
 	const char *key_reason, *key_state; /* interned */
 };
 
@@ -103,6 +91,7 @@ static int http_configure(struct http *h, struct why *why)
 
 	config->roles = options->roles ? options->roles : 1u << HTTP_ROLE_SERVER | 1u << HTTP_ROLE_CLIENT;
 	config->labels = !options->records;
+	config->shadow = !features_have(h->ctx->features, FEAT(TP_BTF_SK_STORAGE));
 	if (options->kernel_filters) {
 		config->min_ns = options->min_ns;
 		config->status_min = options->status_min;
@@ -113,6 +102,8 @@ static int http_configure(struct http *h, struct why *why)
 	if (!err)
 		err = bpf_map__set_max_entries(h->skel->maps.http_table,
 					       options->table_max ? options->table_max : TABLE_MAX);
+	if (!err && !config->shadow)
+		err = bpf_map__set_max_entries(h->skel->maps.l7_shadows, 1);
 	if (err)
 		return why_set(why, err, "cannot set the size of a map: %s", strerror(-err));
 	return 0;
@@ -157,8 +148,8 @@ static int http_attach_one(struct http *h, const char *name, bool cgroup, struct
 
 	if (!prog || !bpf_program__autoload(prog))
 		return 0;
-	err = cgroup ? loader_attach_cgroup(prog, kernel_maps_cgroup_fd(h->ctx->maps), &h->links[h->links_count], why) :
-		       loader_attach(prog, &h->links[h->links_count], why);
+	err = cgroup ? loader_attach_cgroup(prog, kernel_maps_cgroup_fd(h->ctx->maps), &h->links[h->links_count], why)
+		     : loader_attach(prog, &h->links[h->links_count], why);
 	if (!err)
 		h->links_count++;
 	return err;
@@ -208,6 +199,12 @@ static int http_prepare(struct http *h, struct why *why)
 	h->cpu_counts = calloc(h->ctx->features->cpus, sizeof(*h->cpu_counts));
 	if (!h->drain || !h->cpu_counts)
 		return why_set(why, -ENOMEM, "no memory");
+	if (bpf_program__autoload(h->skel->progs.l7_inflight)) {
+		err = http_active_new(h->skel->progs.l7_inflight, bpf_map__fd(h->skel->maps.l7_conns),
+				      h->ctx->sink->aggregate, h->start_ns, &h->active, why);
+		if (err)
+			return err;
+	}
 	return http_reserve_overflow(h, why);
 }
 
@@ -268,6 +265,7 @@ static void http_unload(struct signal_ctx *ctx)
 		return;
 	http_detach(ctx);
 	drain_free(h->drain);
+	http_active_free(h->active);
 	http_lookup_free(h->lookup);
 	l7_bpf__destroy(h->skel);
 	free(h->cpu_counts);
@@ -315,8 +313,8 @@ static void http_tell_label(struct http *h, const struct http_event *e, struct h
 		return;
 	if (!http_label_allowed(h, e->hdr.time_ns))
 		return;
-	if (!bpf_map_update_elem(bpf_map__fd(h->skel->maps.http_labels), &key, &found->label, BPF_ANY))
-		h->labels_told++;
+	/* A failure costs one more record: it is tried again. */
+	bpf_map_update_elem(bpf_map__fd(h->skel->maps.http_labels), &key, &found->label, BPF_ANY);
 	found->labelled_ns = e->hdr.time_ns;
 }
 
@@ -377,7 +375,6 @@ static void http_span(struct http *h, const struct http_event *e, const struct h
 static int http_decode(struct signal_ctx *ctx, const struct event_hdr *hdr)
 {
 	const struct http_event *e = (const struct http_event *)hdr;
-	bool client = e->role == HTTP_ROLE_CLIENT;
 	struct http *h = ctx->priv;
 	struct http_found *found;
 
@@ -387,10 +384,7 @@ static int http_decode(struct signal_ctx *ctx, const struct event_hdr *hdr)
 	}
 	found = http_lookup_event(h->lookup, e);
 	series_add_hist(found->series.duration, e->duration_ns);
-	if (e->request_bytes)
-		series_add(client ? found->series.sent : found->series.received, e->request_bytes);
-	if (e->response_bytes)
-		series_add(client ? found->series.received : found->series.sent, e->response_bytes);
+	http_series_add_bytes(h->lookup, &found->series, e->request_bytes, e->response_bytes);
 	h->decoded++;
 	http_tell_label(h, e, found);
 	if (ctx->sink->spans)
@@ -451,21 +445,9 @@ static struct taken *taken_new(struct http *h, const struct http_key *key)
 	if (!t)
 		return NULL;
 	if (!http_lookup_key(h->lookup, key, &t->series) && key->role != HTTP_ROLE_NONE)
-		t->unrouted = aggregate_series(h->ctx->sink->aggregate, &http_unrouted, key->cgroup_id, NULL, 0,
-					       h->start_ns);
+		t->unrouted =
+			aggregate_series(h->ctx->sink->aggregate, &http_unrouted, key->cgroup_id, NULL, 0, h->start_ns);
 	return t;
-}
-
-static void taken_bytes(struct taken *t, const struct http_key *key, const struct http_stat *stat)
-{
-	bool client = key->role == HTTP_ROLE_CLIENT;
-
-	if (stat->request_bytes != t->request_bytes)
-		series_add(client ? t->series.sent : t->series.received, stat->request_bytes - t->request_bytes);
-	if (stat->response_bytes != t->response_bytes)
-		series_add(client ? t->series.received : t->series.sent, stat->response_bytes - t->response_bytes);
-	t->request_bytes = stat->request_bytes;
-	t->response_bytes = stat->response_bytes;
 }
 
 /* An exchange is counted by its slot, which the kernel half adds last: count and sum may be ahead of it by those that
@@ -479,7 +461,7 @@ static void table_entry(void *arg, const void *key, const void *value, void **mi
 	struct taken *t = *mine;
 	__u64 sum;
 
-	if (!t)
+	if (!t && stat->count)
 		*mine = t = taken_new(h, key);
 	if (!t || (stat->count == t->count && stat->count == t->slots_sum))
 		return;
@@ -488,13 +470,16 @@ static void table_entry(void *arg, const void *key, const void *value, void **mi
 		return;
 	series_add_slots(t->series.duration, new, stat->sum_ns - t->sum_ns,
 			 stat->max_interval == h->control->interval ? stat->max_ns : 0);
-	taken_bytes(t, key, stat);
+	http_series_add_bytes(h->lookup, &t->series, stat->request_bytes - t->request_bytes,
+			      stat->response_bytes - t->response_bytes);
 	if (t->unrouted)
 		series_add(t->unrouted, sum);
 	for (unsigned i = low; sum && i <= high; i++)
 		t->slots[i - t->low] = stat->slots[i];
 	t->count = stat->count;
 	t->sum_ns = stat->sum_ns;
+	t->request_bytes = stat->request_bytes;
+	t->response_bytes = stat->response_bytes;
 	t->slots_sum += sum;
 	h->drained += sum;
 }
@@ -537,6 +522,10 @@ static void http_publish(struct http *h)
 {
 	struct http_count counts;
 
+	selfstat_total(h->ctx->sink->aggregate, SELFSTAT_drain_entries, h->ctx->signal->name, NULL, h->entries,
+		       h->start_ns);
+	selfstat_total(h->ctx->sink->aggregate, SELFSTAT_route_overflow, NULL, NULL,
+		       http_lookup_route_overflow(h->lookup), h->start_ns);
 	http_read_counts(h, &counts);
 	for (int i = 0; i < LOSS_MAX; i++)
 		http_total(h, &http_gaps, h->key_reason, loss_reason_name(i), counts.gaps[i]);
@@ -550,12 +539,16 @@ static void http_publish(struct http *h)
 static int http_drain(struct signal_ctx *ctx, __u64 now_ns)
 {
 	struct http *h = ctx->priv;
-	int count = drain_read(h->drain);
+	int count = drain_read(h->drain), err = count < 0 ? count : 0;
 
 	/* Only now: a maximum belongs to the interval in which it is read. */
 	h->control->interval++;
+	if (count > 0)
+		h->entries += count;
+	if (h->active && !err)
+		err = http_active_sample(h->active);
 	http_publish(h);
-	return count < 0 ? count : 0;
+	return err;
 }
 
 static bool key_of_cgroup(const void *key, const void *cgroup_id)
@@ -570,6 +563,8 @@ static void http_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 	if (cgroup_id)
 		drain_delete(h->drain, key_of_cgroup, &cgroup_id);
 	http_lookup_forget(h->lookup, cgroup_id);
+	if (h->active)
+		http_active_forget(h->active, cgroup_id);
 }
 
 /* ---- conservation */
@@ -620,7 +615,7 @@ static unsigned http_tables(struct signal_ctx *ctx, struct table_use *ret, unsig
 /* ---- the descriptor */
 
 static const struct metric *const http_metrics[] = {
-	&http_server_duration, &http_client_duration, &http_server_io, &http_client_io, &http_server_active,
+	&http_server_duration, &http_client_duration, &http_server_io, &http_client_io,	  &http_server_active,
 	&http_client_active,   &http_unrouted,	      &http_gaps,      &http_connections, NULL,
 };
 

@@ -40,10 +40,10 @@ const struct metric http_client_io = {
 };
 
 static const char *const method_names[HTTP_METHOD_MAX] = {
-	[HTTP_METHOD_OTHER] = "_OTHER",	    [HTTP_METHOD_GET] = "GET",	   [HTTP_METHOD_HEAD] = "HEAD",
-	[HTTP_METHOD_POST] = "POST",	    [HTTP_METHOD_PUT] = "PUT",	   [HTTP_METHOD_DELETE] = "DELETE",
-	[HTTP_METHOD_OPTIONS] = "OPTIONS",  [HTTP_METHOD_PATCH] = "PATCH", [HTTP_METHOD_TRACE] = "TRACE",
-	[HTTP_METHOD_CONNECT] = "CONNECT",  [HTTP_METHOD_QUERY] = "QUERY",
+	[HTTP_METHOD_OTHER] = "_OTHER",	   [HTTP_METHOD_GET] = "GET",	  [HTTP_METHOD_HEAD] = "HEAD",
+	[HTTP_METHOD_POST] = "POST",	   [HTTP_METHOD_PUT] = "PUT",	  [HTTP_METHOD_DELETE] = "DELETE",
+	[HTTP_METHOD_OPTIONS] = "OPTIONS", [HTTP_METHOD_PATCH] = "PATCH", [HTTP_METHOD_TRACE] = "TRACE",
+	[HTTP_METHOD_CONNECT] = "CONNECT", [HTTP_METHOD_QUERY] = "QUERY",
 };
 
 static const char *const version_names[HTTP_VERSION_MAX] = {
@@ -60,7 +60,8 @@ static const char *const error_names[HTTP_ERROR_MAX] = {
 
 /* Attribute keys and fixed values, interned once. */
 struct names {
-	const char *method, *scheme, *status, *route, *template, *version, *error, *address, *port, *direction, *overflow;
+	const char *method, *scheme, *status, *route, *template, *version, *error, *address, *port, *direction,
+		*overflow;
 	const char *http, *receive, *transmit, *yes;
 	const char *methods[HTTP_METHOD_MAX], *versions[HTTP_VERSION_MAX];
 };
@@ -150,7 +151,8 @@ bool http_event_path(const struct http_event *e, struct slice *ret, bool *ret_cu
 	    (line.form != TARGET_ORIGIN && line.form != TARGET_ABSOLUTE))
 		return false;
 	*ret = line.path;
-	*ret_cut = line.path_cut;
+	/* The kernel half keeps no more than the path: that the line ends there says nothing. */
+	*ret_cut = line.path_cut && e->flags & HTTP_FLAG_LINE_CUT;
 	return true;
 }
 
@@ -280,12 +282,27 @@ static void attr_int(struct attr *attrs, unsigned *count, const char *key, __s64
 	attrs[(*count)++] = (struct attr){ .key = key, .type = ATTR_INT, .num = value };
 }
 
-static struct series *io_series(const struct http_lookup *l, const struct metric *metric, __u64 cgroup_id,
-				const char *direction)
+static struct series *io_series(const struct http_lookup *l, const struct http_series *series, const char *direction)
 {
 	struct attr attr = { .key = l->names.direction, .type = ATTR_STR, .str = direction };
 
-	return aggregate_series(l->aggregate, metric, cgroup_id, &attr, 1, l->start_ns);
+	return aggregate_series(l->aggregate, series->role == HTTP_ROLE_CLIENT ? &http_client_io : &http_server_io,
+				series->cgroup_id, &attr, 1, l->start_ns);
+}
+
+void http_series_add_bytes(const struct http_lookup *l, struct http_series *series, __u64 request_bytes,
+			   __u64 response_bytes)
+{
+	bool client = series->role == HTTP_ROLE_CLIENT;
+
+	if (request_bytes && !series->request)
+		series->request = io_series(l, series, client ? l->names.transmit : l->names.receive);
+	if (request_bytes)
+		series_add(series->request, request_bytes);
+	if (response_bytes && !series->response)
+		series->response = io_series(l, series, client ? l->names.receive : l->names.transmit);
+	if (response_bytes)
+		series_add(series->response, response_bytes);
 }
 
 /* @label: what is known of route and address; only role and cgroup_id are always there. */
@@ -294,7 +311,6 @@ static void series_find(const struct http_lookup *l, const struct http_key *key,
 {
 	bool client = key->role == HTTP_ROLE_CLIENT;
 	const char *error = http_error_type(key->role, key->error, key->status);
-	const struct metric *io = client ? &http_client_io : &http_server_io;
 	const struct names *n = &l->names;
 	struct attr attrs[ATTRS_MAX];
 	unsigned count = 0;
@@ -312,10 +328,9 @@ static void series_find(const struct http_lookup *l, const struct http_key *key,
 	attr_str(attrs, &count, n->version, n->versions[key->version < HTTP_VERSION_MAX ? key->version : 1]);
 	if (error)
 		attr_str(attrs, &count, n->error, intern_str(error));
+	*ret = (struct http_series){ .cgroup_id = key->cgroup_id, .role = key->role };
 	ret->duration = aggregate_series(l->aggregate, client ? &http_client_duration : &http_server_duration,
 					 key->cgroup_id, attrs, count, l->start_ns);
-	ret->received = io_series(l, io, key->cgroup_id, n->receive);
-	ret->sent = io_series(l, io, key->cgroup_id, n->transmit);
 }
 
 /* Entries for which the kernel had no room of their own: everything about them is lost but that they were. */
@@ -323,9 +338,11 @@ static void series_overflow(const struct http_lookup *l, struct http_series *ret
 {
 	struct attr attr = { .key = l->names.overflow, .type = ATTR_STR, .str = l->names.yes };
 
-	ret->duration = aggregate_series(l->aggregate, &http_server_duration, 0, &attr, 1, l->start_ns);
-	ret->received = aggregate_series(l->aggregate, &http_server_io, 0, &attr, 1, l->start_ns);
-	ret->sent = ret->received;
+	*ret = (struct http_series){
+		.duration = aggregate_series(l->aggregate, &http_server_duration, 0, &attr, 1, l->start_ns),
+		.request = aggregate_series(l->aggregate, &http_server_io, 0, &attr, 1, l->start_ns),
+	};
+	ret->response = ret->request;
 }
 
 /* ---- the look-up */

@@ -19,17 +19,20 @@ extern const struct metric http_server_duration, http_client_duration, http_serv
 
 #define HTTP_LABELS_MAX 8192
 
-/* Where one kind of exchange is counted. received, sent: bodies, as the container sees it. */
+/* Where one kind of exchange is counted. */
 struct http_series {
-	struct series *duration, *received, *sent;
+	struct series *duration;
+	struct series *request, *response; /* their bodies; made when the first byte comes */
+	__u64 cgroup_id;
+	__u8 role;
 };
 
 /* An event, looked up. Borrowed until the next http_lookup_forget(). */
 struct http_found {
 	struct http_series series;
-	const char *route;    /* interned; NULL: not known, or off */
-	__u32 label;	      /* HTTP_LABEL_NONE: there is none */
-	__u64 labelled_ns;    /* when the caller told the kernel half, 0: not yet; the caller's to write */
+	const char *route; /* interned; NULL: not known, or off */
+	__u32 label;	   /* HTTP_LABEL_NONE: there is none */
+	__u64 labelled_ns; /* when the caller told the kernel half, 0: not yet; the caller's to write */
 };
 
 int http_lookup_new(struct aggregate *aggregate, const struct routes_options *routes, __u64 start_ns,
@@ -39,6 +42,9 @@ void http_lookup_free(struct http_lookup *l);
 struct http_found *http_lookup_event(struct http_lookup *l, const struct http_event *e);
 /* For an entry of the in-kernel table. False: its label is not (or no longer) known, the route is lost. */
 bool http_lookup_key(struct http_lookup *l, const struct http_key *key, struct http_series *ret);
+/* Bytes of the bodies, under the direction that they have for the container. */
+void http_series_add_bytes(const struct http_lookup *l, struct http_series *series, __u64 request_bytes,
+			   __u64 response_bytes);
 /* The cgroup's routes and labels go, and every struct http_found. */
 void http_lookup_forget(struct http_lookup *l, __u64 cgroup_id);
 

@@ -18,15 +18,15 @@ struct sink;
 
 /* What the user asked for; the pipeline fills it before load. */
 struct signal_options {
-	unsigned roles;		 /* bits 1 << enum http_role; 0: both */
-	bool records;		 /* every record wanted from the start (trace without an agent) */
-	bool kernel_filters;	 /* this process has the programs to itself: filter where it saves work */
+	unsigned roles;	     /* bits 1 << enum http_role; 0: both */
+	bool records;	     /* every record wanted from the start (trace without an agent) */
+	bool kernel_filters; /* this process has the programs to itself: filter where it saves work */
 	__u64 min_ns;
-	unsigned status_min, status_max; /* 0, 0: all */
-	bool routes;		 /* false: no http.route */
+	unsigned status_min, status_max;   /* 0, 0: all */
+	bool routes;			   /* false: no http.route */
 	const char *const *route_patterns; /* "/users/{id}/..." given by the user, NULL-terminated, or NULL */
 	unsigned routes_per_cgroup_max;
-	unsigned table_max;	 /* entries of the in-kernel table */
+	unsigned table_max; /* entries of the in-kernel table */
 };
 
 struct signal_ctx {
@@ -35,7 +35,7 @@ struct signal_ctx {
 	const struct features *features;
 	struct kernel_maps *maps; /* shared maps: ring, control */
 	struct sink *sink;
-	void *priv;		  /* the signal's own */
+	void *priv; /* the signal's own */
 };
 
 /* Where decoded things go. Given by the pipeline; a signal never knows who is behind it. */
@@ -66,16 +66,16 @@ struct signal {
 	const char *name;
 	const char *text; /* signal_text_<name> */
 	enum signal_id id;
-	unsigned needs;		      /* FEAT_* of kernel/features.h; missing: off, and doctor says which */
+	unsigned needs;			     /* FEAT_* of kernel/features.h; missing: off, and doctor says which */
 	const struct metric *const *metrics; /* all it can produce; NULL ends it */
-	const struct column *columns; /* layout of its spans as text */
+	const struct column *columns;	     /* layout of its spans as text */
 
 	int (*load)(struct signal_ctx *ctx, struct why *why); /* open, share maps, load, attach */
-	void (*unload)(struct signal_ctx *ctx);		      /* detaches; the ring may still be drained after detach() */
-	void (*detach)(struct signal_ctx *ctx);		      /* stops new data, keeps the maps */
+	void (*unload)(struct signal_ctx *ctx); /* detaches; the ring may still be drained after detach() */
+	void (*detach)(struct signal_ctx *ctx); /* stops new data, keeps the maps */
 	int (*decode)(struct signal_ctx *ctx, const struct event_hdr *hdr); /* 0, or -EBADMSG: counted by the reader */
-	int (*drain)(struct signal_ctx *ctx, __u64 now_ns);   /* tables -> series; once an interval */
-	void (*forget)(struct signal_ctx *ctx, __u64 cgroup_id); /* the cgroup is gone: delete its keys */
+	int (*drain)(struct signal_ctx *ctx, __u64 now_ns);		    /* tables -> series; once an interval */
+	void (*forget)(struct signal_ctx *ctx, __u64 cgroup_id);	    /* the cgroup is gone: delete its keys */
 	void (*counts)(struct signal_ctx *ctx, struct conservation *ret);
 	unsigned (*tables)(struct signal_ctx *ctx, struct table_use *ret, unsigned room);
 };
