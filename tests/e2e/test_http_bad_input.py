@@ -142,8 +142,8 @@ def test_hundred_thousand_paths(lab, observer):
     wire = lab.own(Wire(lab.cgroup("server"), lab.cgroup("client")))
     ends = wire.connect()
     total = 100003
-    for start in range(0, total, 100):
-        batch = range(start, min(start + 100, total))
+    for start in range(0, total, 50):
+        batch = range(start, min(start + 50, total))
         wire.play(C("".join("GET /%s/w%s HTTP/1.1\r\n\r\n" % (word(i), word(i * 7)) for i in batch)), S(OK5 * len(batch)),
                   ends=ends, close=False)
         if start == 10000:

@@ -113,9 +113,9 @@ def test_agent_held_to_a_fifth_of_a_cpu(lab, traced):
         server = servers.nginx(lab, lab.cgroup("nginx"), lab.netns(), log=False)
         client = lab.cgroup("wrk")
         script = lab.write("paths.lua", PATHS)
-        trace = lab.own(agent.trace("--path=/nothing*")) if traced else None
+        trace = lab.own(agent.trace("--path=/fence-*")) if traced else None
         if traced:
-            wait_until(lambda: agent.status(), "status")
+            trace.fence()  # it is attached
         done = wrk_done(wrk(lab, client, server, 5, script=script))
         snap = settled(agent, server, client, done, 16)
         law = agent.law(snap)

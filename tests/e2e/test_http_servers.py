@@ -160,14 +160,12 @@ def test_container(lab, observer, start, kind, runtime):
     identity = container.identity
     client = lab.cgroup("curl")
     trace = lab.own(observer.agent.trace("--container=" + identity.id, "--role=server"))
-    wait_until(lambda: observer.agent.status(), "status")
 
     def reached():
         """The tracer is attached when it shows a request of a warm-up that nobody counts."""
         curl(lab, lab.cgroup("warm"), ["http://%s/warm" % container.host])
         return any(r["path"] == "/warm" for r in trace.records)
     wait_until(reached, "tracer of %s" % identity.id)
-    warm = 0
 
     def settled():
         return observer.agent.snapshot().count(SERVER, container.path)

@@ -64,8 +64,8 @@ class Snapshot:
         path = getattr(cgroup, "path", cgroup)
         return [p for p in self.points
                 if p.metric == metric and (path is None or p.cgroup == path or p.cgroup.startswith(path + "/"))
-                and all(p.attributes.get(key.replace("_", "."), None) == value
-                        or p.attributes.get(key, None) == value for key, value in attributes.items())]
+                and all({name.replace(".", "_"): have for name, have in p.attributes.items()}.get(key) == value
+                        for key, value in attributes.items())]
 
     def count(self, metric, cgroup=None, **attributes):
         return sum(p.count for p in self.find(metric, cgroup, **attributes))
