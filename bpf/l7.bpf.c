@@ -1121,7 +1121,6 @@ enum { TAIL_MORE, TAIL_END, TAIL_ADOPT, TAIL_AGAIN, TAIL_MAX };
 int l7_ingress(struct __sk_buff *skb);
 int l7_ingress_more(struct __sk_buff *skb);
 int l7_ingress_end(struct __sk_buff *skb);
-int l7_ingress_adopt(struct __sk_buff *skb);
 int l7_egress(struct __sk_buff *skb);
 int l7_egress_more(struct __sk_buff *skb);
 int l7_egress_end(struct __sk_buff *skb);
@@ -1137,7 +1136,7 @@ struct {
 	.values = {
 		[TAIL_MORE] = (void *)&l7_ingress_more,
 		[TAIL_END] = (void *)&l7_ingress_end,
-		[TAIL_ADOPT] = (void *)&l7_ingress_adopt,
+		[TAIL_ADOPT] = (void *)&l7_ingress_more,
 		[TAIL_AGAIN] = (void *)&l7_ingress,
 	},
 };
@@ -1245,6 +1244,12 @@ static __always_inline int l7_more(struct __sk_buff *skb, int dir)
 		COUNT(gaps[LOSS_STEPS]);
 		l7_lose_place(h);
 	}
+	if (dir == DIR_IN && conn->parked) { /* that was the parked segment: now the one that has come */
+		conn->parked = 0;
+		h->busy = 0;
+		l7_tail(skb, dir, TAIL_AGAIN);
+		return 1;
+	}
 	if (l7_ends(sk, conn, dir))
 		l7_tail(skb, dir, TAIL_END);
 	h->busy = 0;
@@ -1266,8 +1271,8 @@ static __always_inline int l7_end(struct __sk_buff *skb, int dir)
 	return 1;
 }
 
-/* The parked first segment, whichever way the connection's first run goes; then that run again. */
-static __always_inline int l7_adopted(struct __sk_buff *skb, int dir)
+/* The parked first segment of a connection that runs for the first time on egress; then that run again. */
+static __always_inline int l7_adopted(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct l7_conn *conn;
@@ -1286,7 +1291,7 @@ static __always_inline int l7_adopted(struct __sk_buff *skb, int dir)
 	}
 	conn->parked = 0;
 	conn->half[DIR_IN].busy = 0;
-	l7_tail(skb, dir, TAIL_AGAIN);
+	l7_tail(skb, DIR_OUT, TAIL_AGAIN);
 	return 1;
 }
 
@@ -1407,16 +1412,10 @@ int l7_egress_end(struct __sk_buff *skb)
 	return l7_end(skb, DIR_OUT);
 }
 
-SEC("cgroup_skb/ingress")
-int l7_ingress_adopt(struct __sk_buff *skb)
-{
-	return l7_adopted(skb, DIR_IN);
-}
-
 SEC("cgroup_skb/egress")
 int l7_egress_adopt(struct __sk_buff *skb)
 {
-	return l7_adopted(skb, DIR_OUT);
+	return l7_adopted(skb);
 }
 
 /* ---- sockets that go away without a packet ---- */
