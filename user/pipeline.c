@@ -60,13 +60,13 @@ static void pipeline_turn(struct pipeline *p)
 {
 	struct snapshot *snap;
 
-	pipeline_drain(p);			/* kernel tables  -> series    */
-	pipeline_publish(p);			/* our own counts -> series    */
-	snap = pipeline_take(p);		/* series         -> snapshot, cgroup ids -> containers */
+	pipeline_drain(p);	 /* kernel tables  -> series    */
+	pipeline_publish(p);	 /* our own counts -> series    */
+	snap = pipeline_take(p); /* series         -> snapshot, cgroup ids -> containers */
 	if (snap)
 		outputs_write(&p->outputs, snap); /* snapshot     -> everybody */
 	snapshot_unref(snap);
-	pipeline_expire(p);			/* what is gone is forgotten   */
+	pipeline_expire(p); /* what is gone is forgotten   */
 }
 
 static void pipeline_interval(void *arg, __u64 late)
@@ -207,6 +207,7 @@ static void cgroups_publish(struct pipeline *p)
 	identity_use(p->identity, &use);
 	selfstat_gauge(p->aggregate, SELFSTAT_identity_count, NULL, NULL, use.cgroups);
 	selfstat_total(p->aggregate, SELFSTAT_identity_missed, NULL, NULL, use.missed, p->start_ns);
+	selfstat_total(p->aggregate, SELFSTAT_identity_refused, NULL, NULL, use.refused, p->start_ns);
 }
 
 static void pipeline_publish(struct pipeline *p)
@@ -401,7 +402,8 @@ int pipeline_start(struct pipeline *p, struct why *why)
 	if (err)
 		return err;
 	if (p->options.interval_ns) {
-		p->timer = loop_add_timer(p->loop, p->options.interval_ns, p->options.interval_ns, pipeline_interval, p);
+		p->timer =
+			loop_add_timer(p->loop, p->options.interval_ns, p->options.interval_ns, pipeline_interval, p);
 		if (p->timer < 0)
 			return why_set(why, p->timer, "cannot make a timer: %s", strerror(-p->timer));
 	}

@@ -370,6 +370,29 @@ static void identity_is_bounded_and_keeps_those_with_data(void **state)
 	assert_string_equal(identity_lookup(lab->id, (1ull << 40) + 10099)->service_name, "unknown");
 }
 
+/* Paths as long as paths may be: the bytes are bounded as well as the number. */
+static void identity_is_bounded_in_bytes(void **state)
+{
+	struct lab *lab = *state;
+	struct identity_use use;
+	char path[CGROUP_PATH_MAX];
+
+	lab_open(lab, &(struct identity_options){ .cgroups_max = 1000 });
+	memset(path, 'a', sizeof(path));
+	path[0] = '/';
+	path[sizeof(path) - 1] = 0;
+	for (__u64 i = 0; i < 2000; i++) {
+		memcpy(path + 1, (char[]){ (char)('a' + i % 26), (char)('a' + i / 26 % 26), (char)('a' + i / 676) }, 3);
+		identity_learn(lab->id, (1ull << 40) + i, path);
+		if (i % 2)
+			identity_lookup(lab->id, (1ull << 40) + i);
+	}
+	identity_use(lab->id, &use);
+	assert_in_range(use.cgroups, 10, 1000);
+	assert_true(use.bytes < 1000 * 1024 + 64 * 1024);
+	assert_true(use.refused > 0);
+}
+
 static void identity_makes_hostile_names_safe(void **state)
 {
 	static const char *const paths[] = {
@@ -545,6 +568,7 @@ int main(void)
 		TEST(identity_notices_removals_that_no_event_told_of),
 		TEST(identity_keeps_the_gone_for_two_intervals),
 		TEST(identity_is_bounded_and_keeps_those_with_data),
+		TEST(identity_is_bounded_in_bytes),
 		TEST(identity_makes_hostile_names_safe),
 		TEST(identity_reads_names_of_docker),
 		TEST(identity_new_says_what_is_missing),

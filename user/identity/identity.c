@@ -30,6 +30,10 @@
 /* Removals whose event was lost are noticed at this pace. A walk over 1,000 cgroups takes about 10 ms. */
 #define RECONCILE_NS (120 * NS_PER_S)
 
+/* On the average of a full table. Paths of pods take 600 with their workload; a path may have 4,096, made by anybody who
+ * may make cgroups. */
+#define BYTES_PER_CGROUP 1024
+
 struct owner {
 	struct workload *who;
 	unsigned entries_count;
@@ -52,6 +56,7 @@ struct identity {
 	char mount[CGROUP_PATH_MAX];
 	char *docker;
 	unsigned cgroups_max;
+	__u64 bytes_max;
 	__u64 walk_pause_ns;
 	__u64 keep_ns;
 
@@ -104,12 +109,18 @@ static struct entry *entry_find(const struct identity *id, __u64 cgroup_id)
 	return e;
 }
 
+/* With its workload: a struct of pointers, the path again, and names that are mostly parts of the path. */
+static size_t owner_bytes(size_t path_bytes)
+{
+	return sizeof(struct owner) + sizeof(struct workload) + 3 * path_bytes;
+}
+
 static void owner_put(struct identity *id, struct owner *o)
 {
 	if (!o || --o->entries_count || o == id->vanished)
 		return;
 	HASH_DEL(id->owners, o);
-	id->bytes -= sizeof(*o) + o->path_bytes;
+	id->bytes -= owner_bytes(o->path_bytes);
 	workload_unref(o->who);
 	free(o);
 }
@@ -123,17 +134,17 @@ static void entry_free(struct identity *id, struct entry *e)
 	free(e);
 }
 
-/* Makes room for one more. False: everybody in the table has data. */
-static bool entries_make_room(struct identity *id)
+/* Makes room for one more of @bytes. False: everybody in the table has data. */
+static bool entries_make_room(struct identity *id, size_t bytes)
 {
-	if (HASH_COUNT(id->entries) < id->cgroups_max)
-		return true;
-	if (id->gone_idle)
-		entry_free(id, id->gone_idle);
-	else if (id->idle)
-		entry_free(id, id->idle);
-	else
-		return false;
+	while (HASH_COUNT(id->entries) >= id->cgroups_max || id->bytes + bytes > id->bytes_max) {
+		if (id->gone_idle)
+			entry_free(id, id->gone_idle);
+		else if (id->idle)
+			entry_free(id, id->idle);
+		else
+			return false;
+	}
 	return true;
 }
 
@@ -141,10 +152,11 @@ static bool entries_make_room(struct identity *id)
 static struct entry *entry_new(struct identity *id, __u64 cgroup_id, const char *path)
 {
 	size_t path_bytes = strnlen(path, CGROUP_PATH_MAX - 1);
+	size_t bytes = sizeof(struct entry) + path_bytes + 1;
 	struct entry *e = NULL;
 
-	if (entries_make_room(id))
-		e = calloc(1, sizeof(*e) + path_bytes + 1);
+	if (entries_make_room(id, bytes))
+		e = calloc(1, bytes);
 	if (!e) {
 		id->refused++;
 		return NULL;
@@ -158,7 +170,7 @@ static struct entry *entry_new(struct identity *id, __u64 cgroup_id, const char 
 		id->refused++;
 		return NULL;
 	}
-	id->bytes += sizeof(*e) + path_bytes + 1;
+	id->bytes += bytes;
 	entry_enqueue(id, e);
 	return e;
 }
@@ -230,7 +242,7 @@ static struct owner *owner_of(struct identity *id, const struct entry *e)
 		free(o);
 		return NULL;
 	}
-	id->bytes += sizeof(*o) + o->path_bytes;
+	id->bytes += owner_bytes(o->path_bytes);
 	return o;
 }
 
@@ -317,9 +329,9 @@ static void vanished_add(struct identity *id, __u64 cgroup_id, __u64 now_ns)
 {
 	struct entry *e = entry_new(id, cgroup_id, "");
 
-	id->missed++;
 	if (!e)
-		return;
+		return; /* counted as refused, and looked for again */
+	id->missed++;
 	entry_who(id, e);
 	entry_gone(id, e, now_ns);
 }
@@ -474,6 +486,7 @@ struct identity *identity_new(const struct identity_options *options, struct why
 	if (!id)
 		goto out_memory;
 	id->cgroups_max = options->cgroups_max ? options->cgroups_max : IDENTITY_CGROUPS_MAX;
+	id->bytes_max = (__u64)id->cgroups_max * BYTES_PER_CGROUP;
 	id->keep_ns = options->keep_ns ? options->keep_ns : IDENTITY_KEEP_NS;
 	id->walk_pause_ns = NS_PER_S / walks_per_s;
 	if (mount_choose(id, options, why))

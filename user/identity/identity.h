@@ -3,8 +3,8 @@
  * identity until its last data can have been exported.
  *
  * Cgroups below a container (or below a systemd unit) belong to it: they share its workload, and so does the cgroup
- * that a restart makes at the same path. One thread uses it. Bounded: cgroups_max entries; when full, those that never
- * had data leave first, then what is new is "vanished". */
+ * that a restart makes at the same path. One thread uses it. Bounded: cgroups_max entries and 1 KiB for each on the average; when
+ * full, those that never had data leave first, then what is new is "vanished". */
 #ifndef WEIR_IDENTITY_IDENTITY_H
 #define WEIR_IDENTITY_IDENTITY_H
 
