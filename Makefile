@@ -17,7 +17,7 @@ PYTEST     ?= /usr/bin/python3 -m pytest
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps deps-build run test check e2e kernels fuzz fuzz-replay bpf-test bench lint fmt install clean
+.PHONY: all help deps deps-build run test check e2e kernels fuzz fuzz-replay bpf-test bench bench-check lint fmt install clean
 all:
 
 # V=1 shows the commands, otherwise one short line each.
@@ -164,6 +164,8 @@ fuzz-replay: $(FUZZ)
 	@tests/lib/run-fuzz replay $(FUZZ)
 fuzz: $(FUZZ)
 	@tests/lib/run-fuzz search $(FUZZ)
+bench-check: all
+	@tests/bench/check
 bench: all
 	@tests/bench/run
 lint: $(GEN)

@@ -9,8 +9,8 @@
 #include "base/map.h"
 #include "base/str.h"
 
-#define BATCH_FIRST 64	/* entries a system call; a value is under 1 KiB */
-#define BATCH_MAX 4096	/* one bucket must fit into a batch */
+#define BATCH_FIRST 64	 /* entries a system call; a value is under 1 KiB */
+#define BATCH_MAX   4096 /* one bucket must fit into a batch */
 
 struct drained {
 	void *mine;
@@ -130,7 +130,8 @@ static int drain_batches(struct drain *d)
 
 	do {
 		count = d->batch;
-		err = bpf_map_lookup_batch(d->options.map_fd, first ? NULL : &at, &next, d->keys, d->values, &count, &opts);
+		err = bpf_map_lookup_batch(d->options.map_fd, first ? NULL : &at, &next, d->keys, d->values, &count,
+					   &opts);
 		if (err == -ENOSPC && d->batch < BATCH_MAX) { /* a bucket with more entries than fit */
 			int nomem = drain_set_batch(d, d->batch * 2);
 
@@ -207,7 +208,8 @@ int drain_delete(struct drain *d, bool (*match)(const void *key, const void *arg
 
 size_t drain_used_bytes(const struct drain *d)
 {
-	return sizeof(*d) + map_bytes(&d->known) + d->known.count * (sizeof(struct drained) + d->options.key_bytes + 16) +
+	return sizeof(*d) + map_bytes(&d->known) +
+	       d->known.count * (sizeof(struct drained) + d->options.key_bytes + 16) +
 	       (size_t)d->batch * (d->options.key_bytes + d->options.value_bytes);
 }
 

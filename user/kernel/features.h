@@ -8,15 +8,15 @@
 struct why;
 
 enum feature {
-	FEATURE_PRIVILEGE,	    /* capabilities to load, read kernel memory and attach */
-	FEATURE_BTF,		    /* types of the running kernel */
-	FEATURE_CGROUP2,	    /* a cgroup v2 hierarchy is mounted */
+	FEATURE_PRIVILEGE, /* capabilities to load, read kernel memory and attach */
+	FEATURE_BTF,	   /* types of the running kernel */
+	FEATURE_CGROUP2,   /* a cgroup v2 hierarchy is mounted */
 	FEATURE_RINGBUF,
-	FEATURE_CGROUP_SKB,	    /* packet programs on cgroups, attached to the root by a link */
-	FEATURE_SK_STORAGE,	    /* state per socket, from packet programs */
-	FEATURE_TP_BTF,		    /* typed tracepoints */
-	FEATURE_TP_BTF_SK_STORAGE,  /* the state per socket from typed tracepoints too */
-	FEATURE_SK_STORAGE_ITER,    /* that state can be listed */
+	FEATURE_CGROUP_SKB,	   /* packet programs on cgroups, attached to the root by a link */
+	FEATURE_SK_STORAGE,	   /* state per socket, from packet programs */
+	FEATURE_TP_BTF,		   /* typed tracepoints */
+	FEATURE_TP_BTF_SK_STORAGE, /* the state per socket from typed tracepoints too */
+	FEATURE_SK_STORAGE_ITER,   /* that state can be listed */
 	FEATURES_COUNT
 };
 
@@ -32,10 +32,10 @@ struct feature_row {
 };
 
 struct features {
-	unsigned have;			      /* FEAT() bits */
-	char reasons[FEATURES_COUNT][160];    /* why a missing one is missing, else "" */
-	char cgroup_mount[256];		      /* directory of the v2 mount */
-	int cpus;			      /* possible ones */
+	unsigned have;			   /* FEAT() bits */
+	char reasons[FEATURES_COUNT][160]; /* why a missing one is missing, else "" */
+	char cgroup_mount[256];		   /* directory of the v2 mount */
+	int cpus;			   /* possible ones */
 };
 
 extern const struct feature_row feature_rows[FEATURES_COUNT];

@@ -11,7 +11,7 @@
 #include "base/why.h"
 #include "kernel/maps.h"
 
-#define SAID_LINES 3
+#define SAID_LINES	3
 #define SAID_LINE_BYTES 120
 
 /* What libbpf said last. Its print callback has no argument of ours, and only the loop's thread loads programs: a
@@ -25,8 +25,8 @@ static struct said {
 static bool said_noise(const char *line)
 {
 	static const char *const noise[] = {
-		"-- BEGIN PROG LOAD LOG", "-- END PROG LOAD LOG", "processed ", "failed to load object", "verification time",
-		"stack depth", "mark_precise", "failed to load BPF skeleton",
+		"-- BEGIN PROG LOAD LOG", "-- END PROG LOAD LOG", "processed ",	  "failed to load object",
+		"verification time",	  "stack depth",	  "mark_precise", "failed to load BPF skeleton",
 	};
 
 	for (size_t i = 0; i < sizeof(noise) / sizeof(noise[0]); i++)
@@ -73,8 +73,7 @@ static const char *said_text(char *ret, size_t room)
 
 	*ret = '\0';
 	for (unsigned i = first; i < said.count && used < room; i++)
-		used += snprintf(ret + used, room - used, "%s%s", used ? " | " : ": ",
-				 said.lines[i % SAID_LINES]);
+		used += snprintf(ret + used, room - used, "%s%s", used ? " | " : ": ", said.lines[i % SAID_LINES]);
 	return ret;
 }
 

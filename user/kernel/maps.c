@@ -29,7 +29,8 @@ static int maps_map_control(struct kernel_maps *maps, struct why *why)
 	void *page;
 
 	maps->control_bytes = sysconf(_SC_PAGESIZE);
-	page = mmap(NULL, maps->control_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(maps->skel->maps.control), 0);
+	page = mmap(NULL, maps->control_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    bpf_map__fd(maps->skel->maps.control), 0);
 	if (page == MAP_FAILED)
 		return why_set(why, -errno, "cannot map the control page: %s", strerror(errno));
 	maps->control = page;
@@ -64,9 +65,9 @@ int kernel_maps_open(const struct kernel_maps_options *options, const struct fea
 	bpf_program__set_autoload(maps->skel->progs.core_mkdir, life);
 	bpf_program__set_autoload(maps->skel->progs.core_rmdir, life);
 	if (options->ring_bytes) {
-		err = bpf_map__set_max_entries(maps->skel->maps.events,
-					       options->ring_bytes < KERNEL_RING_BYTES_MAX ? options->ring_bytes :
-											     KERNEL_RING_BYTES_MAX);
+		err = bpf_map__set_max_entries(maps->skel->maps.events, options->ring_bytes < KERNEL_RING_BYTES_MAX
+										? options->ring_bytes
+										: KERNEL_RING_BYTES_MAX);
 		if (err) {
 			why_set(why, err, "cannot set the size of the ring: %s", strerror(-err));
 			goto out_close;

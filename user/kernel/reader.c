@@ -17,9 +17,9 @@
 #define READER_DRAIN_MAX (2 * (2u << 20) / (sizeof(struct event_hdr) + 8))
 
 enum reader_state {
-	READER_ASLEEP,	 /* the ring wakes us */
-	READER_DOZING,	 /* the same, and one last look is due: see reader_rest() */
-	READER_AWAKE,	 /* the timer makes us look; no wake-ups */
+	READER_ASLEEP, /* the ring wakes us */
+	READER_DOZING, /* the same, and one last look is due: see reader_rest() */
+	READER_AWAKE,  /* the timer makes us look; no wake-ups */
 };
 
 struct reader {

@@ -18,7 +18,7 @@ struct reader;
 struct why;
 
 #define READER_TURN_NS (5ull * 1000000ull)
-#define READER_BATCH 4096
+#define READER_BATCH   4096
 
 /* Record with a whole header and at least hdr->size_bytes bytes, borrowed until it returns. 0 or -EBADMSG. */
 typedef int (*reader_decode)(void *arg, const struct event_hdr *hdr);
@@ -27,8 +27,8 @@ struct reader_counts {
 	__u64 records[SIGNAL_MAX]; /* by signal; [SIGNAL_NONE]: life cycle of cgroups */
 	__u64 bytes;
 	__u64 bad_size, bad_signal, bad_record; /* not decoded, and why */
-	__u64 wakeups;	       /* times the ring woke us */
-	__u64 turns;	       /* times we looked */
+	__u64 wakeups;				/* times the ring woke us */
+	__u64 turns;				/* times we looked */
 };
 
 int reader_open(struct loop *loop, const struct kernel_maps *maps, reader_decode decode, void *arg,
