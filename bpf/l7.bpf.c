@@ -437,7 +437,7 @@ static __always_inline struct l7_exchange *l7_push(void *sk, struct l7_conn *con
 		q = bpf_sk_storage_get(&l7_queues, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (q) {
 			ex = &q->e[index & (QUEUE_LEN - 1)];
-			if (ex->live)
+			if (ex->live && (__s32)(ex->index - conn->head) >= 0)
 				ex = NULL;
 			else
 				ex->live = 1;
@@ -664,6 +664,45 @@ static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, st
 	}
 }
 
+/* The window begins like a message of the other kind: the direction was taken for the wrong one (a connection first seen
+ * inside a body that looked like HTTP). */
+static __always_inline int l7_contradicts(struct l7_scratch *s)
+{
+	__u64 word = http_load8(s->buf);
+	__u32 method_len;
+
+	if (s->scan.kind == HTTP_REQUEST)
+		return word == HTTP_1_1 || word == HTTP_1_0;
+	http_method(word, &method_len);
+	return method_len;
+}
+
+/* Forgets what was taken for a role, and for exchanges; what is in hand will be looked at again. */
+static __always_inline void l7_start_over(struct l7_conn *conn, int dir)
+{
+	struct l7_half *other = &conn->half[!dir];
+	__u32 left, zero = 0;
+	struct http_count *count;
+
+	bpf_spin_lock(&conn->lock);
+	left = conn->tail - conn->head;
+	conn->head = conn->tail;
+	bpf_spin_unlock(&conn->lock);
+	conn->inline_busy = 0;
+	conn->state = CONN_NEW;
+	conn->half[dir].m.phase = HTTP_START;
+	conn->half[dir].m.flags = 0;
+	conn->half[dir].open = 0;
+	other->m.phase = HTTP_SEEK;
+	other->m.flags = 0;
+	other->open = 0;
+	count = bpf_map_lookup_elem(&http_counts, &zero);
+	if (!left || !count)
+		return;
+	__sync_fetch_and_add(&count->seen, left);
+	__sync_fetch_and_add(&count->lost[LOSS_UNMATCHED], left);
+}
+
 /* What the recogniser said of the window. */
 static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn, int dir, struct l7_scratch *s,
 				      __u64 now_ns)
@@ -697,6 +736,11 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 	if (events & HTTP_EV_BAD) {
 		if (conn->state != CONN_HTTP) {
 			l7_miss(conn, h);
+			return;
+		}
+		if ((phase == HTTP_SEEK || phase == HTTP_START) && l7_contradicts(s)) {
+			l7_start_over(conn, dir);
+			h->pos -= s->fresh;
 			return;
 		}
 		if (phase != HTTP_SEEK) {
