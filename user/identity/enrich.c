@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "identity/identity.h"
-#include "identity/table.h"
 #include "model/snapshot.h"
 
 struct key {

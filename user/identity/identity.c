@@ -19,7 +19,6 @@
 #include "identity/cgroup.h"
 #include "identity/container.h"
 #include "identity/proc.h"
-#include "identity/table.h"
 #include "identity/workload.h"
 
 #define HASH_FUNCTION(key, bytes, hash) ((hash) = (unsigned)hash_bytes(key, bytes))

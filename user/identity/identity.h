@@ -9,7 +9,7 @@
 #define WEIR_IDENTITY_IDENTITY_H
 
 #include <linux/types.h>
-#include <stdbool.h>
+#include <stddef.h>
 
 #include "model/workload.h"
 
@@ -39,6 +39,10 @@ const char *identity_cgroup_mount(const struct identity *id);
 /* Never NULL. A hash look-up; for an id never seen before a walk, at most walks_per_s of them. Borrowed until the next
  * call of identity_learn() or identity_expire(); workload_ref() to keep it. */
 const struct workload *identity_lookup(struct identity *id, __u64 cgroup_id);
+/* Finds out about all of @cgroup_ids at once, so that looking one up later changes nothing about another. Walks once at
+ * most, whatever the limit of walks says: every cgroup a snapshot tells of was there before the snapshot, so what is not
+ * found now has vanished. */
+void identity_settle(struct identity *id, const __u64 *cgroup_ids, size_t count);
 /* What the kernel says. @path: below the cgroup2 root, hostile bytes, begins with '/'. */
 void identity_learn(struct identity *id, __u64 cgroup_id, const char *path);
 void identity_gone(struct identity *id, __u64 cgroup_id);
