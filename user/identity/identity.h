@@ -2,9 +2,9 @@
  * at the start, and by later walks when an unknown id turns up or an event was lost. A cgroup that has ended keeps its
  * identity until its last data can have been exported.
  *
- * Cgroups below a container (or below a systemd unit) belong to it: they share its workload, and so does the cgroup
- * that a restart makes at the same path. One thread uses it. Bounded: cgroups_max entries and 1 KiB for each on the average; when
- * full, those that never had data leave first, then what is new is "vanished". */
+ * Cgroups below a container (or below a systemd unit) belong to it: they share its workload, and so does the cgroup that
+ * a restart makes at the same path. One thread uses it. Bounded: cgroups_max entries and 1 KiB for each on the average;
+ * when full, those that never had data leave first, then what is new is "vanished". */
 #ifndef WEIR_IDENTITY_IDENTITY_H
 #define WEIR_IDENTITY_IDENTITY_H
 
@@ -49,7 +49,8 @@ void identity_gone(struct identity *id, __u64 cgroup_id);
 
 /* Calls @forget for each cgroup that ended long enough ago: what was measured of it may be forgotten, nobody will ask
  * for it again. @heir: a cgroup of the same workload that stays, into which its series are to be merged so that the
- * workload's totals do not fall; IDENTITY_VANISHED for what vanished before it was seen; 0: none. Also looks, rarely, for removals that no event told of. Call it once an interval. */
+ * workload's totals do not fall; IDENTITY_VANISHED for what vanished before it was seen; 0: none. Also looks, rarely,
+ * for removals that no event told of. Call it once an interval. */
 void identity_expire(struct identity *id, __u64 now_ns, void (*forget)(void *arg, __u64 cgroup_id, __u64 heir),
 		     void *arg);
 
