@@ -24,18 +24,18 @@ struct pipeline;
 struct why;
 
 struct pipeline_options {
-	unsigned signals;	       /* bits 1 << enum signal_id; 0: all that this kernel allows */
-	bool required;		       /* pipeline_start() fails when one of them cannot run, not only when none can */
+	unsigned signals; /* bits 1 << enum signal_id; 0: all that this kernel allows */
+	bool required;	  /* pipeline_start() fails when one of them cannot run, not only when none can */
 	struct signal_options signal;
-	__u64 interval_ns;	       /* between snapshots to the outputs; 0: only the last one, at the end */
-	__u64 flush_ns;		       /* how long outputs may take at the end; 0: PIPELINE_FLUSH_NS */
-	unsigned series_max;	       /* per metric; 0: PIPELINE_SERIES_MAX */
+	__u64 interval_ns;		/* between snapshots to the outputs; 0: only the last one, at the end */
+	__u64 flush_ns;			/* how long outputs may take at the end; 0: PIPELINE_FLUSH_NS */
+	unsigned series_max;		/* per metric; 0: PIPELINE_SERIES_MAX */
 	unsigned series_per_cgroup_max; /* 0: PIPELINE_SERIES_PER_CGROUP_MAX */
-	const char *cgroup_root;       /* directory of the cgroup2 mount; NULL: found in /proc/mounts */
+	const char *cgroup_root;	/* directory of the cgroup2 mount; NULL: found in /proc/mounts */
 };
 
-#define PIPELINE_FLUSH_NS (5ull * 1000000000ull)
-#define PIPELINE_SERIES_MAX 20000
+#define PIPELINE_FLUSH_NS	       (5ull * 1000000000ull)
+#define PIPELINE_SERIES_MAX	       20000
 #define PIPELINE_SERIES_PER_CGROUP_MAX 2000
 
 /* Copies @options (strings and lists in it are borrowed for the life of the pipeline). */
