@@ -321,12 +321,11 @@ static void give_up(struct otlp_sender *sender, const struct batch *batch, const
 static void send_batch(struct otlp_sender *sender, const struct batch *batch)
 {
 	__u64 deadline = sender->timeout_ns ? time_now_ns() + sender->timeout_ns : ~0ull;
-	__u64 pause = sender->retry_first_ns;
+	__u64 pause = sender->retry_first_ns, next = time_now_ns();
 	char reason[SHOWN_BYTES + 64] = "it has asked to be left alone for longer than an export may take";
 
 	for (;;) {
-		__u64 next = time_now_ns();
-
+		/* Retry-After stands for the pause when it is longer, and binds the batches that follow, too. */
 		if (sender->not_before_ns > next)
 			next = sender->not_before_ns;
 		if (next >= deadline) {
@@ -347,9 +346,7 @@ static void send_batch(struct otlp_sender *sender, const struct batch *batch)
 		case VERDICT_RETRY:
 			break;
 		}
-		/* Retry-After, when there was one, is in not_before_ns and stands for the pause. */
-		if (sender->not_before_ns <= time_now_ns())
-			sender->not_before_ns = time_now_ns() + jitter(sender, pause);
+		next = time_now_ns() + jitter(sender, pause);
 		pause = pause * 3 / 2 < RETRY_MAX_NS ? pause * 3 / 2 : RETRY_MAX_NS;
 	}
 	count_dropped("shutdown", batch->points);
