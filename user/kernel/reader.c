@@ -81,6 +81,14 @@ static void reader_rest(struct reader *r)
 	loop_set_timer(r->loop, r->timer, READER_TURN_NS, 0);
 }
 
+/* Many records in one turn: the ring would be full before the next. */
+static __u64 reader_pause_ns(unsigned count)
+{
+	return count == READER_BATCH	  ? READER_AT_ONCE_NS
+	       : count > READER_BATCH / 8 ? READER_TURN_NS / 5
+					  : READER_TURN_NS;
+}
+
 static void reader_turn(struct reader *r)
 {
 	unsigned count = reader_look(r, READER_BATCH);
@@ -89,7 +97,7 @@ static void reader_turn(struct reader *r)
 		if (r->state != READER_AWAKE)
 			reader_set_asleep(r, false);
 		r->state = READER_AWAKE;
-		loop_set_timer(r->loop, r->timer, count == READER_BATCH ? READER_AT_ONCE_NS : READER_TURN_NS, 0);
+		loop_set_timer(r->loop, r->timer, reader_pause_ns(count), 0);
 	} else if (r->state == READER_AWAKE) {
 		reader_rest(r);
 	} else {
