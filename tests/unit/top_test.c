@@ -139,6 +139,11 @@ static void a_quiet_container_has_no_row(void **state)
 	cell_is(&table, 0, TOP_ERRORS, "-");
 	cell_is(&table, 0, TOP_P99, "-");
 	top_table_done(&table);
+	assert_int_equal(top_table_init(&table, &pair.now.snap, &pair.now.snap, &(struct top_options){ .quiet = true }),
+			 0);
+	assert_int_equal(table.rows_count, 2);
+	assert_int_equal(table.rows[0].hist.count + table.rows[1].hist.count, 0);
+	top_table_done(&table);
 	pair_done(&pair);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/why.h"
 #include "cmd/cmd.h"
@@ -52,6 +53,8 @@ static int hist_wait(struct source *source, __u64 duration_ns, struct why *why)
 	if (err < 0)
 		return why_set(why, err, "cannot make a timer: %s", strerror(-err));
 	out_watch(source_loop(source), hist_gone, source);
+	/* A script may wait for the line before it makes requests. */
+	log_info("observing by %s", source_name(source));
 	err = source_run(source);
 	return err ? why_set(why, err, "the event loop failed: %s", strerror(-err)) : 0;
 }

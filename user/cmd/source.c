@@ -50,7 +50,7 @@ static int source_load(struct source *source, const struct options *options, str
 		err = pipeline_new(&pipeline, &source->pipeline, why);
 	if (!err)
 		err = pipeline_start(source->pipeline, why);
-	snprintf(source->name, sizeof(source->name), "own programs");
+	snprintf(source->name, sizeof(source->name), "programs of its own");
 	return err;
 }
 

@@ -95,6 +95,7 @@ static void top_draw(struct top *top)
 	bool detailed = screen_detailed(top->screen);
 
 	options.filter = top->table.filter;
+	options.quiet = true;
 	if (top_table_init(&interval, top->before, top->now, &options)) {
 		top_memory(top);
 		return;
@@ -202,6 +203,13 @@ static int top_timers(struct top *top)
 	return id < 0 ? why_set(&top->why, id, "cannot make a timer: %s", strerror(-id)) : 0;
 }
 
+/* A script may wait for the line before it makes requests: what comes from now on is in the table. */
+static void top_begin(struct top *top)
+{
+	out_watch(source_loop(top->source), top_gone, top);
+	log_info("observing by %s", source_name(top->source));
+}
+
 static int top_show(struct top *top)
 {
 	bool screen = !top->options->once && top->options->format == FORMAT_TEXT && isatty(STDOUT_FILENO);
@@ -211,7 +219,7 @@ static int top_show(struct top *top)
 	if (!err && screen)
 		err = top_screen(top);
 	else if (!err)
-		out_watch(source_loop(top->source), top_gone, top);
+		top_begin(top);
 	if (!err)
 		err = source_run(top->source);
 	log_set_sink(NULL, NULL);

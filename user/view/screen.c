@@ -340,12 +340,13 @@ static void status_draw(struct screen *screen, const struct top_table *table)
 		requests /= table->interval_ns / 1e9;
 	time_format_clock(table->time_unix_ns, clock);
 	buf_reset(&screen->text);
-	buf_printf(&screen->text, "weir  %.8s  %zu rows  %.1f requests/s  every %g s  %s%s  sorted by %s%s", clock,
-		   table->rows_count, requests, screen->options.interval_ms / 1000.0, screen->options.source,
+	buf_printf(&screen->text, "weir  %.8s  %zu rows  %.1f requests/s  sorted by %s%s%s  every %g s  %s", clock,
+		   table->rows_count, requests, top_column_title(screen->top.sort),
+		   screen->top.ascending ? " (reversed)" : "",
 		   !screen->top.role			 ? ""
 		   : !strcmp(screen->top.role, "server") ? "  only servers"
 							 : "  only clients",
-		   top_column_title(screen->top.sort), screen->top.ascending ? " (reversed)" : "");
+		   screen->options.interval_ms / 1000.0, screen->options.source);
 	line_draw(0, screen->text.data, screen->text.used, A_NORMAL);
 }
 
@@ -389,7 +390,7 @@ static void table_draw(struct screen *screen, const struct top_table *table)
 		line_draw(HEADER_LINES + line - screen->first, at, strcspn(at, "\n"), attributes);
 	}
 	if (!table->rows_count)
-		line_draw(HEADER_LINES + 1, "  no requests in this interval", 30, A_DIM);
+		line_draw(HEADER_LINES + 1, "  nothing to show", 17, A_DIM);
 }
 
 static void who_draw(const struct workload *who, struct buf *out)

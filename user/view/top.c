@@ -357,7 +357,7 @@ static int table_take(struct top_table *table, struct sums *sums)
 	for (size_t i = 0; i < count; i++) {
 		struct top_row *row = &sums->rows[i];
 
-		if (!row->hist.count && row->inflight <= 0)
+		if (!row->hist.count && row->inflight <= 0 && !sums->options->quiet)
 			continue;
 		if (row_take_routes(row, sums, i))
 			return -ENOMEM;

@@ -58,10 +58,11 @@ struct top_options {
 	const char *role;		  /* "server", "client"; NULL: both */
 	const struct span_filter *filter; /* its conditions on the workload; NULL: all */
 	const char *search;		  /* part of a container's name, id, pod or namespace; NULL or "": all */
+	bool quiet; /* rows that had requests earlier stay: a screen on which rows blink cannot be read */
 };
 
 /* Fills @table with what happened from @before to @now. @before NULL: since each series began. Rows without any request
- * and nothing in flight are left out. 0 or -ENOMEM (then @table is empty). The snapshots must outlive the table. */
+ * and nothing in flight are left out, unless the options want the quiet ones too. 0 or -ENOMEM (then @table is empty). The snapshots must outlive the table. */
 int top_table_init(struct top_table *table, const struct snapshot *before, const struct snapshot *now,
 		   const struct top_options *options);
 void top_table_done(struct top_table *table);
