@@ -103,8 +103,9 @@ struct l7_conn {
 	__u8 kept;  /* kept segments in l7_reorders */
 	__u8 abort; /* enum http_error under which what is in flight is being ended */
 	__u8 inline_busy;
-	__u8 parked; /* its first segment came in on the listener and waits in l7_reorders */
-	__u32 pad;
+	__u8 parked;  /* its first segment came in on the listener and waits in l7_reorders */
+	__u8 flushed; /* what was in flight was given up: answers without a request are expected */
+	__u8 pad[3];
 	__u64 parked_ns; /* when it did */
 	struct l7_half half[2];
 	struct l7_known known;
@@ -502,13 +503,41 @@ static __always_inline int l7_is_request(struct l7_conn *conn, int dir)
 	return (conn->known.role == HTTP_ROLE_SERVER) == (dir == DIR_IN);
 }
 
-/* The direction has lost its place: it looks for a start line at the start of each segment from now on. */
-static __always_inline void l7_lose_place(struct l7_half *h)
+/* Ends all that is in flight as lost. Its answers may still come: they are nobody's then, and not counted again. */
+static __always_inline void l7_flush(struct l7_conn *conn, enum loss_reason reason)
 {
+	__u32 left, zero = 0;
+	struct http_count *count;
+
+	bpf_spin_lock(&conn->lock);
+	left = conn->tail - conn->head;
+	conn->head = conn->tail;
+	bpf_spin_unlock(&conn->lock);
+	conn->inline_busy = 0;
+	conn->flushed = 1;
+	count = bpf_map_lookup_elem(&http_counts, &zero);
+	if (!left || !count)
+		return;
+	__sync_fetch_and_add(&count->seen, left);
+	__sync_fetch_and_add(&count->lost[reason], left);
+}
+
+/* The direction has lost its place: it looks for a start line at the start of each segment from now on. When responses
+ * passed unseen and several requests wait, nobody can say any more which answer is whose. */
+static __always_inline void l7_lose_place(struct l7_conn *conn, int dir, enum loss_reason reason)
+{
+	struct l7_half *h = &conn->half[dir];
+	__u32 zero = 0;
+	struct http_count *count = bpf_map_lookup_elem(&http_counts, &zero);
+
+	if (count)
+		__sync_fetch_and_add(&count->gaps[reason], 1);
 	h->m.phase = HTTP_SEEK;
 	h->m.flags = 0;
 	h->carry = 0;
 	h->pos = h->end;
+	if (conn->state == CONN_HTTP && !l7_is_request(conn, dir) && conn->tail - conn->head > 1)
+		l7_flush(conn, reason);
 }
 
 /* A request line was recognised at the start of the scratch buffer. */
@@ -519,6 +548,7 @@ static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_co
 
 	h->open = 1;
 	h->current = conn->tail;
+	conn->flushed = 0;
 	ex = l7_push(sk, conn);
 	if (!ex)
 		return;
@@ -541,6 +571,8 @@ static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_c
 	h->open = 1;
 	if (conn->head == conn->tail) {
 		if (h->m.status < 200 && h->m.status != 101)
+			return;
+		if (conn->flushed)
 			return;
 		COUNT(seen);
 		COUNT(lost[LOSS_UNMATCHED]);
@@ -639,8 +671,9 @@ static __always_inline void l7_miss(struct l7_conn *conn, struct l7_half *h)
 
 /* The line at the start of the window has no end in it. Keeps its first bytes for the next packet, or decides that it
  * is too long for that. */
-static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, struct l7_scratch *s, int dir)
+static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_conn *conn, struct l7_scratch *s, int dir)
 {
+	struct l7_half *h = &conn->half[dir];
 	__u32 len = s->scan.len, fresh = s->fresh;
 
 	s->scan.events = 0;
@@ -654,8 +687,7 @@ static __always_inline void l7_no_end(struct bpf_sock *sk, struct l7_half *h, st
 		h->pos = h->end;
 		h->carry = 0;
 		if (!split) {
-			COUNT(gaps[LOSS_MEMORY]);
-			h->m.phase = HTTP_SEEK;
+			l7_lose_place(conn, dir, LOSS_MEMORY);
 			return;
 		}
 		for (int i = 0; i < HTTP_CARRY / 8; i++)
@@ -681,14 +713,8 @@ static __always_inline int l7_contradicts(struct l7_scratch *s)
 static __always_inline void l7_start_over(struct l7_conn *conn, int dir)
 {
 	struct l7_half *other = &conn->half[!dir];
-	__u32 left, zero = 0;
-	struct http_count *count;
 
-	bpf_spin_lock(&conn->lock);
-	left = conn->tail - conn->head;
-	conn->head = conn->tail;
-	bpf_spin_unlock(&conn->lock);
-	conn->inline_busy = 0;
+	l7_flush(conn, LOSS_UNMATCHED);
 	conn->state = CONN_NEW;
 	conn->half[dir].m.phase = HTTP_START;
 	conn->half[dir].m.flags = 0;
@@ -696,11 +722,6 @@ static __always_inline void l7_start_over(struct l7_conn *conn, int dir)
 	other->m.phase = HTTP_SEEK;
 	other->m.flags = 0;
 	other->open = 0;
-	count = bpf_map_lookup_elem(&http_counts, &zero);
-	if (!left || !count)
-		return;
-	__sync_fetch_and_add(&count->seen, left);
-	__sync_fetch_and_add(&count->lost[LOSS_UNMATCHED], left);
 }
 
 /* What the recogniser said of the window. */
@@ -743,13 +764,14 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 			h->pos -= s->fresh;
 			return;
 		}
-		if (phase != HTTP_SEEK) {
-			COUNT(gaps[LOSS_PARSE]);
-			if (kind == HTTP_RESPONSE)
-				l7_finish(sk, sk, conn, &conn->half[!dir], h, now_ns, HTTP_ERROR_MALFORMED);
-			h->open = 0;
-		}
-		l7_lose_place(h);
+		h->pos = h->end;
+		h->carry = 0;
+		if (phase == HTTP_SEEK)
+			return;
+		if (kind == HTTP_RESPONSE)
+			l7_finish(sk, sk, conn, &conn->half[!dir], h, now_ns, HTTP_ERROR_MALFORMED);
+		h->open = 0;
+		l7_lose_place(conn, dir, LOSS_PARSE);
 		return;
 	}
 	if (events & HTTP_EV_END)
@@ -780,8 +802,7 @@ static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, 
 	}
 	s->scan.len = l7_window(skb, sk, h, s, dir, &fresh);
 	if (!s->scan.len) {
-		COUNT(gaps[LOSS_REORDER]);
-		l7_lose_place(h);
+		l7_lose_place(conn, dir, LOSS_REORDER);
 		return;
 	}
 	s->fresh = fresh;
@@ -802,7 +823,7 @@ static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, 
 	http_forget();
 	done = http_feed(&h->m, s->buf, &s->scan);
 	if (!done) {
-		l7_no_end(sk, h, s, dir);
+		l7_no_end(sk, conn, s, dir);
 	} else {
 		h->pos += done - h->carry;
 		h->carry = 0;
@@ -892,18 +913,14 @@ static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *con
 	if (dir == DIR_IN && !l7_passed_unseen(sk, h->next_seq) && l7_keep(skb, conn, p))
 		return 0;
 	/* A hole that will not be filled. Inside a body it is only a number of bytes. */
-	COUNT(gaps[LOSS_REORDER]);
-	if (h->m.phase >= HTTP_SKIP && h->m.remaining >= gap) {
+	if (h->m.phase >= HTTP_SKIP && h->m.remaining > gap) {
 		int over;
 
+		COUNT(gaps[LOSS_REORDER]);
 		http_skip(&h->m, gap, &over);
-		if (over) /* the next message starts right here */
-			h->m.phase = HTTP_SEEK;
 		return 1;
 	}
-	h->m.phase = HTTP_SEEK;
-	h->m.flags = 0;
-	h->carry = 0;
+	l7_lose_place(conn, dir & 1, LOSS_REORDER);
 	return 1;
 }
 
@@ -1230,8 +1247,7 @@ static __always_inline int l7_one_more(struct __sk_buff *skb, int dir)
 	now_ns = bpf_ktime_get_ns();
 	s = scratch_claim(now_ns);
 	if (!s) {
-		COUNT(gaps[LOSS_BUSY]);
-		l7_lose_place(h);
+		l7_lose_place(conn, dir, LOSS_BUSY);
 		return 1;
 	}
 	l7_step(skb, sk, conn, dir, s, conn->parked ? conn->parked_ns : now_ns);
@@ -1285,8 +1301,7 @@ static __always_inline int l7_more(struct __sk_buff *skb, int dir)
 		return 1;
 	h = &conn->half[dir];
 	if (going) { /* the kernel allows no further tail call */
-		COUNT(gaps[LOSS_STEPS]);
-		l7_lose_place(h);
+		l7_lose_place(conn, dir, LOSS_STEPS);
 	}
 	if (dir == DIR_IN && conn->parked) { /* that was the parked segment: now the one that has come */
 		conn->parked = 0;
@@ -1330,8 +1345,7 @@ static __always_inline int l7_adopted(struct __sk_buff *skb)
 	if (!conn)
 		return 1;
 	if (going) {
-		COUNT(gaps[LOSS_STEPS]);
-		l7_lose_place(&conn->half[DIR_IN]);
+		l7_lose_place(conn, DIR_IN, LOSS_STEPS);
 	}
 	conn->parked = 0;
 	conn->half[DIR_IN].busy = 0;
@@ -1403,8 +1417,7 @@ static __always_inline int l7_hook(struct __sk_buff *skb, int dir)
 		struct l7_scratch *s = scratch_claim(now_ns);
 
 		if (!s) {
-			COUNT(gaps[LOSS_BUSY]);
-			l7_lose_place(h);
+			l7_lose_place(conn, dir, LOSS_BUSY);
 		} else {
 			l7_step(skb, sk, conn, dir, s, now_ns);
 			s->owner = 0;
@@ -1477,8 +1490,7 @@ static __always_inline __u8 l7_why_closed(int sk_err, int fin)
 static __always_inline void l7_closed(struct sock *sk)
 {
 	struct l7_conn *conn = bpf_sk_storage_get(&l7_conns, sk, 0, 0);
-	__u32 requests, left, zero = 0;
-	struct http_count *count;
+	__u32 requests;
 
 	if (!conn || conn->state != CONN_HTTP || conn->head == conn->tail)
 		return;
@@ -1488,15 +1500,7 @@ static __always_inline void l7_closed(struct sock *sk)
 	for (int i = 0; i < CLOSED_MAX; i++)
 		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests], bpf_ktime_get_ns(),
 			  conn->abort);
-	bpf_spin_lock(&conn->lock);
-	left = conn->tail - conn->head;
-	conn->head = conn->tail;
-	bpf_spin_unlock(&conn->lock);
-	count = bpf_map_lookup_elem(&http_counts, &zero);
-	if (!left || !count)
-		return;
-	__sync_fetch_and_add(&count->seen, left);
-	__sync_fetch_and_add(&count->lost[LOSS_DEPTH], left);
+	l7_flush(conn, LOSS_DEPTH);
 }
 
 SEC("?tp_btf/inet_sock_set_state")

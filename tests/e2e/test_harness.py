@@ -45,7 +45,7 @@ def test_wire_sends_what_the_script_says(lab):
 
 def test_clock_agrees_with_the_wire(lab):
     wire = lab.own(Wire(lab.cgroup("s"), lab.cgroup("c")))
-    clock = lab.own(Clock("lo", wire.port))
+    clock = lab.own(Clock(wire.port))
     ends = wire.connect()
     for wait_ms in (0, 5, 20):
         before_ns = time.monotonic_ns()

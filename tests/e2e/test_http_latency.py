@@ -21,7 +21,7 @@ def test_latency_of_a_server_that_waits(lab, observer, name, wait_ms, count):
     the packets' own time stamps."""
     server = servers.ALL[name][0](lab, lab.cgroup(name))
     client = lab.cgroup("client")
-    clock = lab.own(Clock("lo", server.port))
+    clock = lab.own(Clock(server.port))
     with client.inside():
         sock = lab.own(socket.create_connection(("127.0.0.1", server.port)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -118,7 +118,7 @@ def test_agent_held_to_a_fifth_of_a_cpu(lab, traced):
             trace.fence()  # it is attached
         done = wrk_done(wrk(lab, client, server, 5, script=script))
         snap = settled(agent, server, client, done, 16)
-        law = agent.law(snap)
+        law = agent.law()
         assert not law["lost"].get("ring"), law
         assert throttled() > 0, "the limit was never felt"
         assert agent.process.alive() and (not trace or trace.process.alive())
@@ -134,7 +134,7 @@ def test_reader_stopped_for_ten_seconds(lab):
     done = wrk_done(wrk(lab, client, server, 10, script=script))
     agent.process.signal(signal.SIGCONT)
     snap = settled(agent, server, client, done, 16)
-    law = agent.law(snap)
+    law = agent.law()
     assert not law["lost"].get("ring"), law
     without = sum(p.count for p in snap.find(SERVER, server.cgroup) if "http.route" not in p.attributes)
     assert without > 0, "the ring cannot have held %d records" % done

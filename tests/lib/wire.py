@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 
-from lab import DEADLINE_S
+from lab import DEADLINE_S, wait_until
 
 SO_TIMESTAMPNS = 35
 
@@ -195,18 +195,37 @@ def wait_end(sock):
 
 
 class Clock:
-    """When payload passed an interface, by the kernel's own packet time stamps (AF_PACKET): a clock that has nothing
-    to do with weir and does not wait for a process to be scheduled.
+    """When payload passed the loopback interface, by the kernel's own packet time stamps (AF_PACKET): a clock that has
+    nothing to do with weir and does not wait for a process to be scheduled.
     @port: of the server. Must be open before the packets pass."""
 
-    def __init__(self, device, port, netns=None):
-        with netns.inside() if netns else contextlib.nullcontext():
-            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
-            self.sock.bind((device, 3))
+    def __init__(self, port):
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+        self.sock.bind(("lo", 3))
         self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
         self.port = port
         self.seen = set()
+        wait_until(self._stamps, "packets stamped when they pass")
+
+    def _stamps(self):
+        """The kernel begins to stamp a while after it was asked to; until then a packet gets the time at which it is
+        read. A packet of our own shows which it is."""
+        text = b"stamp %d" % id(self)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.sendto(text, ("127.0.0.1", 9))
+        passed_ns = time.time_ns()
+        self.sock.settimeout(DEADLINE_S)
+        while True:
+            packet, extra, _, _ = self.sock.recvmsg(2048, 256)
+            if text in packet:
+                return self._stamp_ns(extra) <= passed_ns
+
+    @staticmethod
+    def _stamp_ns(extra):
+        seconds, rest = next(struct.unpack("qq", data[:16]) for level, kind, data in extra
+                             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS)
+        return seconds * 1000000000 + rest
 
     def exchanges(self):
         """All that passed so far: a list of (start_ns, first_ns, end_ns) for each request, in order, of a client that
@@ -215,12 +234,10 @@ class Clock:
         self.sock.setblocking(False)
         while True:
             try:
-                packet, extra, _, address = self.sock.recvmsg(2048, 256)
+                packet, extra, _, _ = self.sock.recvmsg(2048, 256)
             except BlockingIOError:
                 break
-            stamp = next((struct.unpack("qq", data[:16]) for level, kind, data in extra
-                          if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS), None)
-            if stamp is None or len(packet) < 40 or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_TCP:
+            if len(packet) < 40 or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_TCP:
                 continue
             head = (packet[0] & 15) * 4
             length = struct.unpack("!H", packet[2:4])[0]
@@ -230,7 +247,7 @@ class Clock:
             if length - head - (packet[head + 12] >> 4) * 4 <= 0 or (source, target, seq) in self.seen:
                 continue  # no payload, or loopback's second sight of the same packet
             self.seen.add((source, target, seq))
-            time_ns = stamp[0] * 1000000000 + stamp[1]
+            time_ns = self._stamp_ns(extra)
             if target == self.port:
                 if end is not None:
                     out.append((start, first, end))

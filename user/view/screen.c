@@ -211,6 +211,10 @@ static enum screen_wish key_one(struct screen *screen, int key)
 	int moves = key_moves(key);
 
 	screen->message[0] = '\0';
+	if (key == KEY_RESIZE || key == 12) { /* ^L */
+		clear();
+		return SCREEN_TABLE;
+	}
 	if (screen->searching)
 		return key_search(screen, key);
 	if (moves) {
@@ -219,10 +223,6 @@ static enum screen_wish key_one(struct screen *screen, int key)
 	}
 	if (key == '?' || key == 'h') {
 		screen->view = screen->view == VIEW_HELP ? VIEW_TABLE : VIEW_HELP;
-		return SCREEN_TABLE;
-	}
-	if (key == KEY_RESIZE || key == 12) { /* ^L */
-		clear();
 		return SCREEN_TABLE;
 	}
 	if (screen->view == VIEW_TABLE)
