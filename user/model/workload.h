@@ -12,17 +12,17 @@
 
 struct workload {
 	int refs;
-	__u64 cgroup_id;	  /* of the container's (or unit's) own cgroup: nearest container ancestor. 0: it vanished
+	__u64 cgroup_id;    /* of the container's (or unit's) own cgroup: nearest container ancestor. 0: it vanished
 				     before it was seen; everybody of whom that is true shares one workload */
-	const char *cgroup;	  /* path below the v2 mount, begins with '/'; "" : vanished before it was seen */
+	const char *cgroup; /* path below the v2 mount, begins with '/'; "" : vanished before it was seen */
 	const char *service_name; /* never "": container's or unit's name, else the last part of the path */
-	const char *runtime;	  /* docker, containerd, cri-o, podman, lxc, oci (a container, runtime not known), systemd;
+	const char *runtime; /* docker, containerd, cri-o, podman, lxc, oci (a container, runtime not known), systemd;
 				     "" : plain process */
-	const char *container_id; /* 64 hex digits; of lxc the name */
+	const char *container_id;   /* 64 hex digits; of lxc the name */
 	const char *container_name; /* what a person reads; short id when nothing better is known */
-	const char *pod_uid;	  /* with dashes */
-	const char *pod_qos;	  /* guaranteed, burstable, besteffort */
-	const char *pod_name;	  /* "" until names come from the Kubernetes API */
+	const char *pod_uid;	    /* with dashes */
+	const char *pod_qos;	    /* guaranteed, burstable, besteffort */
+	const char *pod_name;	    /* "" until names come from the Kubernetes API */
 	const char *namespace_name;
 };
 
