@@ -503,17 +503,18 @@ static __always_inline int l7_is_request(struct l7_conn *conn, int dir)
 	return (conn->known.role == HTTP_ROLE_SERVER) == (dir == DIR_IN);
 }
 
-/* Ends all that is in flight as lost. Its answers may still come: they are nobody's then, and not counted again. */
-static __always_inline void l7_flush(struct l7_conn *conn, enum loss_reason reason)
+/* Ends all that is in flight, but for the newest @keep, as lost. The answers may still come: they are nobody's then, and not counted again. */
+static __always_inline void l7_flush(struct l7_conn *conn, __u32 keep, enum loss_reason reason)
 {
 	__u32 left, zero = 0;
 	struct http_count *count;
 
 	bpf_spin_lock(&conn->lock);
-	left = conn->tail - conn->head;
-	conn->head = conn->tail;
+	left = conn->tail - keep - conn->head;
+	conn->head = conn->tail - keep;
 	bpf_spin_unlock(&conn->lock);
-	conn->inline_busy = 0;
+	if (conn->known.first.index != conn->tail - 1 || !keep)
+		conn->inline_busy = 0;
 	conn->flushed = 1;
 	count = bpf_map_lookup_elem(&http_counts, &zero);
 	if (!left || !count)
@@ -537,7 +538,7 @@ static __always_inline void l7_lose_place(struct l7_conn *conn, int dir, enum lo
 	h->carry = 0;
 	h->pos = h->end;
 	if (conn->state == CONN_HTTP && !l7_is_request(conn, dir) && conn->tail - conn->head > 1)
-		l7_flush(conn, reason);
+		l7_flush(conn, 0, reason);
 }
 
 /* A request line was recognised at the start of the scratch buffer. */
@@ -714,7 +715,7 @@ static __always_inline void l7_start_over(struct l7_conn *conn, int dir)
 {
 	struct l7_half *other = &conn->half[!dir];
 
-	l7_flush(conn, LOSS_UNMATCHED);
+	l7_flush(conn, 0, LOSS_UNMATCHED);
 	conn->state = CONN_NEW;
 	conn->half[dir].m.phase = HTTP_START;
 	conn->half[dir].m.flags = 0;
@@ -748,6 +749,9 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 			/* A response was cut off by the gap: its end passed unseen, at the latest with the last bytes. */
 			if (kind == HTTP_RESPONSE && h->open)
 				l7_finish(sk, sk, conn, &conn->half[!dir], h, h->last_ns, HTTP_ERROR_NONE);
+			/* Others than the newest were answered in it, unless the client pipelines. */
+			if (kind == HTTP_RESPONSE && conn->tail - conn->head > 1)
+				l7_flush(conn, 1, LOSS_UNMATCHED);
 		}
 		if (kind == HTTP_REQUEST)
 			l7_request_started(sk, conn, h, s);
@@ -1500,7 +1504,7 @@ static __always_inline void l7_closed(struct sock *sk)
 	for (int i = 0; i < CLOSED_MAX; i++)
 		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests], bpf_ktime_get_ns(),
 			  conn->abort);
-	l7_flush(conn, LOSS_DEPTH);
+	l7_flush(conn, 0, LOSS_DEPTH);
 }
 
 SEC("?tp_btf/inet_sock_set_state")

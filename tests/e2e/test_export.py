@@ -17,7 +17,7 @@ import oci
 import servers
 from lab import DEADLINE_S, run, wait_until
 from prom import Samples
-from weir import BINARY, ROOT, SERVER, Weir
+from weir import BINARY, CLIENT, ROOT, SERVER, Weir
 
 BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 FAMILY = "http_server_request_duration_seconds"
@@ -219,6 +219,42 @@ def test_collector_gets_what_prometheus_shows(lab, pod):
                     for metric in resource["scopeMetrics"][0]["metrics"]
                     for kind in ("sum", "gauge", "histogram")
                     for point in metric.get(kind, {}).get("dataPoints", [])}) == 1
+
+
+# Semantic conventions 1.45, docs/http/http-metrics: {attribute: required always}
+CONVENTION = {
+    SERVER: {"http.request.method": True, "url.scheme": True, "http.response.status_code": False, "http.route": False,
+             "error.type": False, "network.protocol.name": False, "network.protocol.version": False,
+             "server.address": False, "server.port": False, "user_agent.synthetic.type": False},
+    CLIENT: {"http.request.method": True, "server.address": True, "server.port": True, "error.type": False,
+             "http.response.status_code": False, "network.protocol.name": False, "network.protocol.version": False,
+             "url.scheme": False, "url.template": False},
+}
+
+
+def test_metrics_are_those_of_the_semantic_conventions(lab):
+    server = servers.aiohttp(lab, lab.cgroup("conventions"))
+    client = lab.cgroup("asking")
+    collector = backends.Collector(lab)
+    lab.own(Weir(lab, "--otlp-endpoint=" + collector.endpoint))
+    lab.spawn("/usr/bin/curl", "-s", server.url("/a"), server.url("/fail"), cgroup=client).wait()
+
+    def exported():
+        found = {}
+        for (metric, who, attrs), point in collector.points().items():
+            if dict(who).get("weir.cgroup") in (server.cgroup.path, client.path) and metric in CONVENTION:
+                found.setdefault(metric, []).append((dict(attrs), point))
+        return found if sum(len(points) for points in found.values()) == 4 else None
+
+    for metric, points in wait_until(exported, lambda: "two series of each role: %r" % collector.points().keys()).items():
+        for attrs, point in points:
+            assert set(attrs) <= set(CONVENTION[metric])
+            assert {key for key, required in CONVENTION[metric].items() if required} <= set(attrs)
+            assert attrs["http.request.method"] == "GET"
+            assert attrs["network.protocol.version"] == "1.1"
+            assert attrs.get("error.type") == ("500" if attrs["http.response.status_code"] == "500" else None)
+            assert point["kind"] == "histogram" and point["explicitBounds"] == BOUNDS
+        assert sorted(attrs["http.response.status_code"] for attrs, _ in points) == ["200", "500"]
 
 
 def test_all_metrics_of_the_agent_are_in_both(lab):

@@ -31,14 +31,14 @@ def curl(lab, cgroup, urls, *options, netns=None):
     return lines
 
 
-def check_latency(records, measured):
+def check_latency(records, measured, spare_ms=2):
     """Each exchange of the client's cgroup against curl's clock, which starts before it looks for a connection and
     stops after it has read: weir's time can only be shorter, by what curl and the scheduler take. (curl's other marks
     are of no use: it says "just about to send" when it has sent.)"""
     for record, own in zip(records, measured):
         assert record["duration_ns"] <= own["end"] * 1e9 + 2_000  # curl rounds to microseconds
     spare = sorted(own["end"] * 1e9 - r["duration_ns"] for r, own in zip(records, measured))
-    assert spare[len(spare) // 2] < 2_000_000
+    assert spare[len(spare) // 2] < spare_ms * 1_000_000
 
 
 @pytest.mark.parametrize("name", sorted(servers.ALL))
@@ -125,7 +125,7 @@ def test_download_of_ten_megabytes_by_sendfile(lab, observer, start):
     want = [Exchange(path="/big", got=servers.BIG_BYTES)] * 5
     asked = observer.expect(client, "client", want)
     served = observer.expect(server.cgroup, "server", want)
-    check_latency(asked, measured)
+    check_latency(asked, measured, spare_ms=20)  # curl may still have megabytes to read
     for inner, outer in zip(served, asked):
         assert inner["ttfb_ns"] < inner["duration_ns"] <= outer["duration_ns"]
 

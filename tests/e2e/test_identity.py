@@ -37,7 +37,7 @@ def test_container_that_lives_shortly_keeps_its_name(lab):
         assert point.container["name"] == identity.id[:12]
         assert point.container["cgroup_id"] == cgroup.id
     assert snapshot.value("weir.identity.missed") == 0
-    weir.law(snapshot)
+    weir.law()
 
 
 def test_cgroups_of_a_container_are_one(lab):
