@@ -623,14 +623,14 @@ static const struct column http_columns[] = {
 	{ .field = "time", .title = "TIME", .width = -12, .format = COLUMN_TEXT },
 	{ .field = "container", .title = "CONTAINER", .width = -20, .format = COLUMN_TEXT },
 	{ .field = "role", .title = "ROLE", .width = -6, .format = COLUMN_TEXT },
-	{ .field = "method", .title = "METHOD", .width = -7, .format = COLUMN_TEXT },
+	{ .field = "method", .title = "METHOD", .width = -6, .format = COLUMN_TEXT },
 	{ .field = "status", .title = "STATUS", .width = 6, .format = COLUMN_NUMBER },
+	{ .field = "ttfb_ns", .title = "TTFB", .width = 7, .format = COLUMN_DURATION_NS },
 	{ .field = "duration_ns", .title = "DURATION", .width = 8, .format = COLUMN_DURATION_NS },
-	{ .field = "ttfb_ns", .title = "TTFB", .width = 8, .format = COLUMN_DURATION_NS },
 	{ .field = "response_bytes", .title = "BYTES", .width = 6, .format = COLUMN_BYTES },
 	{ .field = "peer", .title = "PEER", .width = -21, .format = COLUMN_TEXT },
-	{ .field = "error", .title = "ERROR", .width = -17, .format = COLUMN_TEXT },
-	{ .field = "path", .title = "PATH", .width = 0, .format = COLUMN_TEXT },
+	{ .field = "path", .title = "PATH", .width = -24, .format = COLUMN_TEXT },
+	{ .field = "error", .title = "ERROR", .width = 0, .format = COLUMN_TEXT },
 	{ .field = NULL },
 };
 

@@ -1,5 +1,6 @@
 #include "view/trace.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -46,28 +47,43 @@ static void value_print(const struct column *column, const struct span *span, co
 		field_print(span_field(span, column->field), column->format, out);
 }
 
+/* A container's name is cut, it is on every line and often long; anything else is not: better a crooked line than half a
+ * path or a wrong figure. The last column is not padded, and empty where there is nothing to say. */
 static void column_print(const struct column *column, const char *text, struct buf *out)
 {
 	unsigned width = column->width < 0 ? -column->width : column->width;
+	bool last = !column[1].field;
 
-	if (!width)
+	if (last && !strcmp(text, "-"))
+		return;
+	if (!width || (strcmp(column->field, "container") && utf8_width(text) > width))
 		buf_add_str(out, text);
-	else if (column->format != COLUMN_TEXT && utf8_width(text) > width)
-		buf_add_str(out, text); /* a number is never cut: better a crooked line than a wrong figure */
 	else
 		cell_print(out, text, width, column->width > 0);
-	buf_add_char(out, column[1].field ? ' ' : '\n');
+	if (!last)
+		buf_add_char(out, ' ');
+}
+
+static void line_end(struct buf *out, size_t begin)
+{
+	while (out->used > begin && out->data[out->used - 1] == ' ')
+		out->data[--out->used] = '\0';
+	buf_add_char(out, '\n');
 }
 
 void trace_header(const struct column *columns, struct buf *out)
 {
+	size_t begin = out->used;
+
 	for (const struct column *column = columns; column->field; column++)
 		column_print(column, column->title, out);
+	line_end(out, begin);
 }
 
 void trace_line(const struct column *columns, const struct span *span, const struct workload *who, __u64 time_unix_ns,
 		struct buf *out)
 {
+	size_t begin = out->used;
 	struct buf value;
 
 	buf_init(&value, 16 << 10);
@@ -77,4 +93,5 @@ void trace_line(const struct column *columns, const struct span *span, const str
 		column_print(column, value.data, out);
 	}
 	buf_done(&value);
+	line_end(out, begin);
 }
