@@ -324,6 +324,94 @@ static void partial_success_is_counted_and_not_retried(void **state)
 	server_stop(&server);
 }
 
+/* What the log said last, and how often it gave the hint about paths. */
+static char logged[1024];
+static int hints;
+
+static void the_reason_of_a_failure_is_told(void **state)
+{
+	/* google.rpc.Status { code: 3 message: "no\x1b[31m good" }, by hand */
+	static const unsigned char status[] = "\x08\x03\x12\x0cno\x1b[31m good";
+	static const struct {
+		const char *answer, *says;
+	} rows[] = {
+		{ "HTTP/1.1 400 x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 16\r\n\r\n",
+		  "HTTP status 400: no\\x1b[31m good" },
+		{ "HTTP/1.1 500 x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nout of\nit",
+		  "HTTP status 500: out of\\x0ait" },
+		{ "HTTP/1.1 413 x\r\nContent-Length: 0\r\n\r\n", "HTTP status 413; dropped" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct otlp_sender *sender;
+		struct server server;
+
+		server_start(&server, (const char *const[]){ rows[i].answer, NULL });
+		server.binary = status;
+		server.binary_bytes = 16;
+		sender = sender_start(server.port, LONG_NS, 1 << 20);
+		put(sender, "x", 1);
+		otlp_sender_flush(sender, soon());
+		otlp_sender_free(sender);
+		if (!strstr(logged, rows[i].says))
+			fail_msg("'%s' is not in '%s'", rows[i].says, logged);
+		server_stop(&server);
+	}
+}
+
+/* Four MiB are the limit for an answer; more is no reason to send again. */
+static void an_endless_answer_is_cut_off(void **state)
+{
+	static const char *const script[] = {
+		"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 5242880\r\n\r\n", NULL
+	};
+	struct otlp_sender *sender;
+	struct server server;
+	char *body = calloc(1, 5 << 20);
+
+	mark();
+	server_start(&server, script);
+	server.binary = body;
+	server.binary_bytes = 5 << 20;
+	sender = sender_start(server.port, LONG_NS, 1 << 20);
+	put(sender, "x", 7);
+	otlp_sender_flush(sender, soon());
+	otlp_sender_free(sender);
+	assert_int_equal(server.count, 1);
+	assert_counts(1, 1, 0);
+	assert_dropped("refused", 7);
+	server_stop(&server);
+	free(body);
+}
+
+static void an_exact_endpoint_that_is_not_found_gets_a_hint(void **state)
+{
+	static const char *const script[] = { STATUS("404 x"), NULL };
+	struct snapshot *snap = fake_snapshot();
+
+	for (int whole = 0; whole < 2; whole++) {
+		struct server server;
+		struct output *out = NULL;
+		struct otlp_options options = { .timeout_ns = LONG_NS };
+		char url[64];
+
+		server_start(&server, script);
+		snprintf(url, sizeof(url), "http://127.0.0.1:%u", server.port);
+		if (whole)
+			options.metrics_endpoint = url;
+		else
+			options.endpoint = url;
+		hints = 0;
+		assert_int_equal(otlp_new(&options, &out, NULL), 0);
+		out->write(out, snap);
+		out->flush(out, soon());
+		out->free(out);
+		assert_int_equal(hints, whole);
+		server_stop(&server);
+	}
+	snapshot_unref(snap);
+}
+
 static void retry_after_is_honoured(void **state)
 {
 	static const char *const script[] = { "HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", OK_EMPTY,
@@ -714,16 +802,19 @@ static void options_that_cannot_work_fail_with_a_reason(void **state)
 
 static void swallow(void *arg, enum log_level level, const char *line)
 {
-	if (getenv("V"))
-		print_message("%s\n", line);
+	str_copy(logged, sizeof(logged), line);
+	hints += strstr(line, "/v1/metrics?") != NULL;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_reason_of_a_failure_is_told), /* first: the log counts repeats and tells fewer */
 		cmocka_unit_test(what_may_be_retried_is_resent_in_order),
 		cmocka_unit_test(what_is_final_is_not_retried),
 		cmocka_unit_test(partial_success_is_counted_and_not_retried),
+		cmocka_unit_test(an_endless_answer_is_cut_off),
+		cmocka_unit_test(an_exact_endpoint_that_is_not_found_gets_a_hint),
 		cmocka_unit_test(retry_after_is_honoured),
 		cmocka_unit_test(retry_after_longer_than_the_timeout_gives_up_at_once),
 		cmocka_unit_test(a_silent_server_costs_the_timeout_and_no_more),

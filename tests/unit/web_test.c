@@ -20,6 +20,7 @@
 #include "base/why.h"
 #include "export/json.h"
 #include "fake.h"
+#include "model/selfstat.h"
 #include "model/span.h"
 #include "view/web.h"
 
@@ -249,6 +250,7 @@ static void dechunk(const struct buf *answer, struct buf *out)
 
 static void metrics_are_served_on_both_doors_in_the_format_asked_for(void **state)
 {
+	__u64 before = selfstat_counted(SELFSTAT_export_points, "prometheus", NULL);
 	struct agent *agent = *state;
 
 	for (int local = 0; local < 2; local++) {
@@ -264,6 +266,8 @@ static void metrics_are_served_on_both_doors_in_the_format_asked_for(void **stat
 			      "text/plain; version=0.0.4");
 	}
 	assert_int_equal(agent->snapshots, 6); /* a fresh one each time */
+	/* Delivered is what was read to its end: not the two heads. */
+	assert_int_equal(selfstat_counted(SELFSTAT_export_points, "prometheus", NULL) - before, 4 * FAKE_POINTS);
 }
 
 #define MANY 3000

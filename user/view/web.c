@@ -96,8 +96,11 @@ static ssize_t body_read(void *arg, uint64_t position, char *ret, size_t room)
 	while (body->sent == body->out.used && !body->whole) {
 		buf_reset(&body->out);
 		body->sent = 0;
-		if (body_make(body))
+		if (body_make(body)) {
+			if (body->prom)
+				selfstat_count(SELFSTAT_export_failed, "prometheus", NULL, 1);
 			return MHD_CONTENT_READER_END_WITH_ERROR;
+		}
 	}
 	bytes = body->out.used - body->sent < room ? body->out.used - body->sent : room;
 	if (!bytes)
@@ -111,6 +114,9 @@ static void body_free(void *arg)
 {
 	struct body *body = arg;
 
+	/* Delivered is what the peer has taken to its end. */
+	if (body->prom && body->whole && body->sent == body->out.used)
+		selfstat_count(SELFSTAT_export_points, "prometheus", NULL, prometheus_points(body->prom));
 	body->web->bodies_count--;
 	gzip_close(&body->gzip);
 	prometheus_free(body->prom);
@@ -209,7 +215,6 @@ static enum MHD_Result serve_metrics(struct web *web, struct MHD_Connection *con
 		selfstat_count(SELFSTAT_export_failed, "prometheus", NULL, 1);
 		return reply_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "no memory for a snapshot");
 	}
-	selfstat_count(SELFSTAT_export_points, "prometheus", NULL, prometheus_points(body->prom));
 	if (body->compressed)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
 	MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
