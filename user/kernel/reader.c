@@ -67,6 +67,12 @@ static void reader_set_asleep(struct reader *r, bool asleep)
 	__atomic_store_n(&r->control->reader_sleeps, asleep, __ATOMIC_SEQ_CST);
 }
 
+/* The program that wakes us takes the flag away. */
+static bool reader_is_asleep(const struct reader *r)
+{
+	return __atomic_load_n(&r->control->reader_sleeps, __ATOMIC_SEQ_CST);
+}
+
 /* Nothing was there: asks to be woken and looks again, for what came in between. A program that read the flag just
  * before we set it and submits just after we looked wakes nobody: one last look, a turn later, finds its record. */
 static void reader_rest(struct reader *r)
@@ -98,7 +104,7 @@ static void reader_turn(struct reader *r)
 			reader_set_asleep(r, false);
 		r->state = READER_AWAKE;
 		loop_set_timer(r->loop, r->timer, reader_pause_ns(count), 0);
-	} else if (r->state == READER_AWAKE) {
+	} else if (r->state == READER_AWAKE || !reader_is_asleep(r)) {
 		reader_rest(r);
 	} else {
 		r->state = READER_ASLEEP;
@@ -173,6 +179,9 @@ void reader_close(struct reader *r)
 void reader_drain(struct reader *r)
 {
 	reader_look(r, READER_DRAIN_MAX);
+	/* The wake-up for what we have just taken may never show (epoll finds the ring empty), but it took the flag. */
+	if (r->state != READER_AWAKE && !reader_is_asleep(r))
+		reader_rest(r);
 	if (r->state != READER_AWAKE)
 		reader_rest(r);
 }
