@@ -239,6 +239,20 @@ static __u64 soon(void)
 	return time_now_ns() + LONG_NS;
 }
 
+/* Everything has been sent or given up afterwards. */
+static void sender_end(struct otlp_sender *sender)
+{
+	otlp_sender_flush(sender, soon());
+	otlp_sender_free(sender);
+}
+
+static void output_end(struct output *out, struct snapshot *snap)
+{
+	out->write(out, snap);
+	out->flush(out, soon());
+	out->free(out);
+}
+
 static void what_may_be_retried_is_resent_in_order(void **state)
 {
 	static const char *const script[] = { STATUS("503 x"), STATUS("429 x"), STATUS("502 x"), STATUS("504 x"),
@@ -252,8 +266,7 @@ static void what_may_be_retried_is_resent_in_order(void **state)
 	put(sender, "first", 3);
 	put(sender, "second", 4);
 	put(sender, "third", 5);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	for (unsigned i = 0; i < 6; i++)
 		assert_body(&server, i, "first");
 	assert_body(&server, 6, "second");
@@ -292,8 +305,7 @@ static void what_is_final_is_not_retried(void **state)
 	sender = sender_start(server.port, LONG_NS, 1 << 20);
 	for (unsigned i = 0; i <= count; i++)
 		put(sender, "x", 7);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_int_equal(server.count, count + 1);
 	assert_counts(count + 1, count, 7);
 	assert_dropped("refused", 7 * count);
@@ -316,8 +328,7 @@ static void partial_success_is_counted_and_not_retried(void **state)
 	server.binary_bytes = sizeof(body);
 	sender = sender_start(server.port, LONG_NS, 1 << 20);
 	put(sender, "x", 10);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_int_equal(server.count, 1);
 	assert_counts(1, 0, 7);
 	assert_dropped("rejected", 3);
@@ -375,8 +386,7 @@ static void an_endless_answer_is_cut_off(void **state)
 	server.binary_bytes = 5 << 20;
 	sender = sender_start(server.port, LONG_NS, 1 << 20);
 	put(sender, "x", 7);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_int_equal(server.count, 1);
 	assert_counts(1, 1, 0);
 	assert_dropped("refused", 7);
@@ -403,9 +413,7 @@ static void an_exact_endpoint_that_is_not_found_gets_a_hint(void **state)
 			options.endpoint = url;
 		hints = 0;
 		assert_int_equal(otlp_new(&options, &out, NULL), 0);
-		out->write(out, snap);
-		out->flush(out, soon());
-		out->free(out);
+		output_end(out, snap);
 		assert_int_equal(hints, whole);
 		server_stop(&server);
 	}
@@ -423,8 +431,7 @@ static void retry_after_is_honoured(void **state)
 	server_start(&server, script);
 	sender = sender_start(server.port, LONG_NS, 1 << 20);
 	put(sender, "x", 1);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_int_equal(server.count, 2);
 	/* Without the header the pause would be 30 ms at most. */
 	assert_in_range(server.requests[1].time_ns - server.requests[0].time_ns, 950 * NS_PER_MS, 10 * NS_PER_S);
@@ -444,8 +451,7 @@ static void retry_after_longer_than_the_timeout_gives_up_at_once(void **state)
 	sender = sender_start(server.port, LONG_NS, 1 << 20);
 	put(sender, "first", 1);
 	put(sender, "second", 2); /* the server has asked to be left alone: not even tried */
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_true(time_now_ns() - start < LONG_NS / 2);
 	assert_int_equal(server.count, 1);
 	assert_dropped("timeout", 3);
@@ -463,8 +469,7 @@ static void a_silent_server_costs_the_timeout_and_no_more(void **state)
 	sender = sender_start(server.port, 300 * NS_PER_MS, 1 << 20);
 	put(sender, "first", 5);
 	put(sender, "second", 6);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_body(&server, server.count - 1, "second");
 	assert_int_equal(counted(2) - marked[2], 6);
 	assert_dropped("timeout", 5);
@@ -481,8 +486,7 @@ static void nobody_there_is_retried_until_the_timeout(void **state)
 	server_stop(&server); /* the port is free now */
 	sender = sender_start(server.port, 300 * NS_PER_MS, 1 << 20);
 	put(sender, "x", 5);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_true(counted(0) - marked[0] > 2);
 	assert_int_equal(counted(1) - marked[1], counted(0) - marked[0]);
 	assert_dropped("timeout", 5);
@@ -505,8 +509,7 @@ static void a_full_queue_drops_the_oldest_and_keeps_the_newest(void **state)
 		snprintf(text, sizeof(text), "number %02u of twelve  ", i); /* 22 bytes: four fit */
 		put(sender, text, 10);
 	}
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	/* The one in flight has timed out, then the last four came in their order. */
 	assert_int_equal(server.count, 5);
 	assert_body(&server, 1, "number 08 of twelve  ");
@@ -526,8 +529,7 @@ static void a_batch_larger_than_the_queue_is_still_sent(void **state)
 	server_start(&server, (const char *const[]){ NULL });
 	sender = sender_start(server.port, LONG_NS, 3);
 	put(sender, "longer than three", 1);
-	otlp_sender_flush(sender, soon());
-	otlp_sender_free(sender);
+	sender_end(sender);
 	assert_int_equal(server.count, 1);
 	assert_counts(1, 0, 1);
 	server_stop(&server);
@@ -667,9 +669,7 @@ static void output_sends_a_snapshot_with_the_right_headers(void **state)
 		snprintf(exact, sizeof(exact), "http://127.0.0.1:%u/odd?k=v", server.port);
 		rows[i].options.headers = "X-Scope-OrgID=tenant%201,Authorization=Basic%20eA==";
 		out = output_start(rows[i].options);
-		out->write(out, snap);
-		out->flush(out, soon());
-		out->free(out);
+		output_end(out, snap);
 		assert_int_equal(server.count, 1);
 		assert_true(str_starts(server.requests[0].head.data, rows[i].line));
 		assert_true(header_is(&server.requests[0], "Content-Type", "application/x-protobuf"));
@@ -705,9 +705,7 @@ static void base_url_keeps_its_path_and_query(void **state)
 		server_start(&server, (const char *const[]){ NULL });
 		snprintf(base, sizeof(base), "http://127.0.0.1:%u%s", server.port, rows[i].tail);
 		out = output_start((struct otlp_options){ .endpoint = base });
-		out->write(out, snap);
-		out->flush(out, soon());
-		out->free(out);
+		output_end(out, snap);
 		assert_int_equal(server.count, 1);
 		if (!str_starts(server.requests[0].head.data, rows[i].line))
 			fail_msg("%s", server.requests[0].head.data);
@@ -726,9 +724,7 @@ static void an_empty_snapshot_is_not_sent(void **state)
 	server_start(&server, (const char *const[]){ NULL });
 	snprintf(base, sizeof(base), "http://127.0.0.1:%u", server.port);
 	out = output_start((struct otlp_options){ .endpoint = base, .compression = OTLP_COMPRESSION_GZIP });
-	out->write(out, snap);
-	out->flush(out, soon());
-	out->free(out);
+	output_end(out, snap);
 	assert_int_equal(server.count, 0);
 	server_stop(&server);
 	snapshot_unref(snap);
@@ -762,9 +758,7 @@ static void requests_are_cut_below_the_limit_and_lose_nothing(void **state)
 	server_start(&server, (const char *const[]){ NULL });
 	snprintf(base, sizeof(base), "http://127.0.0.1:%u", server.port);
 	out = output_start((struct otlp_options){ .endpoint = base, .compression = OTLP_COMPRESSION_GZIP });
-	out->write(out, snap);
-	out->flush(out, soon());
-	out->free(out);
+	output_end(out, snap);
 	assert_true(server.count > 1);
 	for (unsigned i = 0; i < server.count; i++) {
 		points += points_of(&server.requests[i], true, &bytes);
