@@ -179,10 +179,7 @@ void reader_close(struct reader *r)
 void reader_drain(struct reader *r)
 {
 	reader_look(r, READER_DRAIN_MAX);
-	/* The wake-up for what we have just taken may never show (epoll finds the ring empty), but it took the flag. */
 	if (r->state != READER_AWAKE && !reader_is_asleep(r))
-		reader_rest(r);
-	if (r->state != READER_AWAKE)
 		reader_rest(r);
 }
 
