@@ -82,6 +82,7 @@ struct css_set {
 struct task_struct {
 	int pid;
 	int tgid;
+	char comm[16];
 	struct css_set *cgroups;
 };
 
