@@ -1,18 +1,13 @@
 #include <errno.h>
-#include <jansson.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/time.h"
-#include "base/why.h"
 #include "export/json.h"
-#include "model/intern.h"
+#include "export/json_format.h"
 
-/* Writing. The order of members is part of the format, and a snapshot can be megabytes: text is written as it comes,
+/* The order of members is part of the format, and a snapshot can be megabytes: text is written as it comes,
  * without a tree in between. */
 
 int json_put_str(struct buf *buf, const char *text)
@@ -67,12 +62,7 @@ static void put_int(struct buf *buf, const char *key, __s64 value)
 	buf_printf(buf, "%lld", value);
 }
 
-/* Members of "container". The first five are always there, so that a script need not ask. */
-static const struct {
-	const char *key;
-	size_t offset;
-	bool always;
-} workload_members[] = {
+const struct json_member json_workload_members[JSON_WORKLOAD_MEMBERS] = {
 	{ "id", offsetof(struct workload, container_id), true },
 	{ "name", offsetof(struct workload, container_name), true },
 	{ "pod_uid", offsetof(struct workload, pod_uid), true },
@@ -83,17 +73,16 @@ static const struct {
 	{ "namespace", offsetof(struct workload, namespace_name), false },
 	{ "pod_qos", offsetof(struct workload, pod_qos), false },
 };
-#define WORKLOAD_MEMBERS (sizeof(workload_members) / sizeof(workload_members[0]))
 
 int json_put_workload(struct buf *buf, const struct workload *who)
 {
 	buf_add_char(buf, '{');
-	for (size_t i = 0; i < WORKLOAD_MEMBERS; i++) {
+	for (size_t i = 0; i < JSON_WORKLOAD_MEMBERS; i++) {
 		const char *value;
 
-		memcpy(&value, (const char *)who + workload_members[i].offset, sizeof(value));
-		if (workload_members[i].always || (value && value[0]))
-			put_str(buf, workload_members[i].key, value);
+		memcpy(&value, (const char *)who + json_workload_members[i].offset, sizeof(value));
+		if (json_workload_members[i].always || (value && value[0]))
+			put_str(buf, json_workload_members[i].key, value);
 	}
 	put_uint(buf, "cgroup_id", who->cgroup_id);
 	return buf_add_char(buf, '}');
@@ -135,11 +124,11 @@ int span_to_json(const struct span *span, const struct workload *who, const char
 	return buf_add_char(buf, '}');
 }
 
-static const char *const kind_names[] = { "histogram", "counter", "gauge", "updowncounter" };
+const char *const json_kind_names[JSON_KINDS] = { "histogram", "counter", "gauge", "updowncounter" };
 
 static unsigned kind_of(const struct metric *metric)
 {
-	return metric->kind == METRIC_GAUGE && metric->updown ? 3 : metric->kind;
+	return metric->kind == METRIC_GAUGE && metric->updown ? JSON_KIND_UPDOWN : metric->kind;
 }
 
 static void put_metric(struct buf *buf, const struct metric *metric)
@@ -148,7 +137,7 @@ static void put_metric(struct buf *buf, const struct metric *metric)
 	put_str(buf, "name", metric->name);
 	put_str(buf, "unit", metric->unit);
 	put_str(buf, "text", metric->text);
-	put_str(buf, "kind", kind_names[kind_of(metric)]);
+	put_str(buf, "kind", json_kind_names[kind_of(metric)]);
 	put_key(buf, "scale");
 	buf_printf(buf, "%.17g", metric->scale);
 	buf_add_char(buf, '}');
@@ -201,13 +190,7 @@ static void put_point(struct buf *buf, const struct point *point, size_t metric)
 	buf_add_char(buf, '}');
 }
 
-/* Distinct metrics of a snapshot in the order in which they turn up. */
-struct metric_list {
-	size_t count;
-	const struct metric *items[JSON_METRICS_MAX];
-};
-
-static size_t metric_index(const struct metric_list *list, const struct metric *metric)
+static size_t metric_index(const struct json_metrics *list, const struct metric *metric)
 {
 	size_t i;
 
@@ -216,7 +199,7 @@ static size_t metric_index(const struct metric_list *list, const struct metric *
 	return i;
 }
 
-static int list_metrics(const struct snapshot *snap, struct metric_list *ret)
+static int list_metrics(const struct snapshot *snap, struct json_metrics *ret)
 {
 	ret->count = 0;
 	for (size_t i = 0; i < snap->points_count; i++) {
@@ -229,7 +212,7 @@ static int list_metrics(const struct snapshot *snap, struct metric_list *ret)
 	return 0;
 }
 
-static void put_head(struct buf *buf, const struct snapshot *snap, const struct metric_list *metrics)
+static void put_head(struct buf *buf, const struct snapshot *snap, const struct json_metrics *metrics)
 {
 	buf_add_char(buf, '{');
 	put_uint(buf, "time_ns", snap->time_ns);
@@ -267,7 +250,7 @@ static void put_border(struct buf *buf, const struct snapshot *snap, size_t i)
 int snapshot_to_json_part(const struct snapshot *snap, size_t *at, struct buf *buf, size_t bytes_min)
 {
 	size_t stop = buf->used + bytes_min;
-	struct metric_list metrics;
+	struct json_metrics metrics;
 	int err = list_metrics(snap, &metrics);
 
 	if (err)
@@ -294,359 +277,4 @@ int snapshot_to_json(const struct snapshot *snap, struct buf *buf)
 	size_t at = 0;
 
 	return snapshot_to_json_part(snap, &at, buf, SIZE_MAX - buf->used);
-}
-
-/* Reading. The peer is weir itself, but a socket is a socket: everything is checked. */
-
-struct json_reader {
-	size_t metrics_count;
-	struct metric *metrics[JSON_METRICS_MAX];
-	json_t *span; /* the last one read: its strings are borrowed */
-	struct workload *span_who;
-};
-
-struct json_reader *json_reader_new(void)
-{
-	return calloc(1, sizeof(struct json_reader));
-}
-
-void json_reader_free(struct json_reader *reader)
-{
-	if (!reader)
-		return;
-	for (size_t i = 0; i < reader->metrics_count; i++)
-		free(reader->metrics[i]);
-	json_decref(reader->span);
-	workload_unref(reader->span_who);
-	free(reader);
-}
-
-/* Members. Each getter returns false when the member is missing or of another type. */
-
-static bool get_u64(const json_t *object, const char *key, __u64 *ret)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
-		return false;
-	*ret = (__u64)json_integer_value(value);
-	return true;
-}
-
-static const char *get_str(const json_t *object, const char *key)
-{
-	return json_string_value(json_object_get(object, key));
-}
-
-/* One block: the struct and its strings, as workload.h has it. NULL: no memory. */
-static struct workload *workload_read(const json_t *object)
-{
-	size_t bytes = sizeof(struct workload);
-	struct workload *who;
-	char *at;
-
-	for (size_t i = 0; i < WORKLOAD_MEMBERS; i++) {
-		const char *text = get_str(object, workload_members[i].key);
-
-		bytes += strlen(text ? text : "") + 1;
-	}
-	who = calloc(1, bytes);
-	if (!who)
-		return NULL;
-	who->refs = 1;
-	at = (char *)(who + 1);
-	for (size_t i = 0; i < WORKLOAD_MEMBERS; i++) {
-		const char *text = get_str(object, workload_members[i].key);
-
-		memcpy((char *)who + workload_members[i].offset, &(const char *){ at }, sizeof(const char *));
-		at = stpcpy(at, text ? text : "") + 1;
-	}
-	get_u64(object, "cgroup_id", &who->cgroup_id);
-	return who;
-}
-
-static int metric_kind_read(const json_t *object, struct metric *ret)
-{
-	const char *kind = get_str(object, "kind");
-
-	for (unsigned i = 0; kind && i < sizeof(kind_names) / sizeof(kind_names[0]); i++) {
-		if (strcmp(kind, kind_names[i]) != 0)
-			continue;
-		ret->updown = i == 3;
-		ret->kind = i == 3 ? METRIC_GAUGE : (enum metric_kind)i;
-		return 0;
-	}
-	return -EBADMSG;
-}
-
-/* The reader's descriptor of that name, made when it is new. */
-static int metric_read(struct json_reader *reader, const json_t *object, const struct metric **ret, struct why *why)
-{
-	const char *name = get_str(object, "name"), *unit = get_str(object, "unit"), *text = get_str(object, "text");
-	struct metric *metric;
-
-	if (!name || !unit || !text)
-		return why_set(why, -EBADMSG, "a metric has no name, unit or text");
-	for (size_t i = 0; i < reader->metrics_count; i++)
-		if (strcmp(reader->metrics[i]->name, name) == 0) {
-			*ret = reader->metrics[i];
-			return 0;
-		}
-	if (reader->metrics_count == JSON_METRICS_MAX)
-		return why_set(why, -EBADMSG, "more than %d metrics", JSON_METRICS_MAX);
-	metric = calloc(1, sizeof(*metric));
-	if (!metric)
-		return why_set(why, -ENOMEM, "no memory");
-	metric->name = intern_str(name);
-	metric->unit = intern_str(unit);
-	metric->text = intern_str(text);
-	metric->scale = json_number_value(json_object_get(object, "scale"));
-	if (metric_kind_read(object, metric)) {
-		free(metric);
-		return why_set(why, -EBADMSG, "metric '%s' is of no known kind", name);
-	}
-	reader->metrics[reader->metrics_count++] = metric;
-	*ret = metric;
-	return 0;
-}
-
-static int attrs_read(json_t *object, struct point *ret)
-{
-	const char *key;
-	json_t *value;
-
-	if (!json_is_object(object) || json_object_size(object) > ATTRS_MAX)
-		return -EBADMSG;
-	json_object_foreach(object, key, value) {
-		struct attr *attr = &ret->attrs[ret->attrs_count];
-
-		attr->key = intern_str(key);
-		if (json_is_string(value)) {
-			attr->type = ATTR_STR;
-			attr->str = intern_str(json_string_value(value));
-		} else if (json_is_integer(value)) {
-			attr->type = ATTR_INT;
-			attr->num = json_integer_value(value);
-		} else {
-			return -EBADMSG;
-		}
-		ret->attrs_count++;
-	}
-	return 0;
-}
-
-/* The count is that of the slots, whatever the text says: the two cannot disagree inside the program. */
-static int hist_read(const json_t *object, struct hist *ret)
-{
-	const json_t *slots = json_object_get(object, "slots");
-	__u64 low, count = 0;
-	size_t stored = json_array_size(slots);
-
-	if (!json_is_array(slots) || !get_u64(object, "low", &low) || !get_u64(object, "sum_ns", &ret->sum_ns) ||
-	    !get_u64(object, "max_ns", &ret->max_ns) || low > HIST_SLOTS || stored > HIST_SLOTS - low)
-		return -EBADMSG;
-	if (!stored)
-		return 0;
-	ret->slots = calloc(stored, sizeof(*ret->slots));
-	if (!ret->slots)
-		return -ENOMEM;
-	ret->low = (__u16)low;
-	ret->stored = (__u16)stored;
-	for (size_t i = 0; i < stored; i++) {
-		const json_t *slot = json_array_get(slots, i);
-
-		if (!json_is_integer(slot) || json_integer_value(slot) < 0)
-			return -EBADMSG;
-		ret->slots[i] = (__u64)json_integer_value(slot);
-		count += ret->slots[i];
-	}
-	ret->count = count;
-	return 0;
-}
-
-static int point_read(const json_t *object, const struct metric_list *metrics, struct point *ret)
-{
-	const json_t *value = json_object_get(object, "value");
-	__u64 metric;
-	int err;
-
-	if (!get_u64(object, "metric", &metric) || metric >= metrics->count ||
-	    !get_u64(object, "cgroup_id", &ret->cgroup_id) || !get_u64(object, "start_ns", &ret->start_ns))
-		return -EBADMSG;
-	err = attrs_read(json_object_get(object, "attributes"), ret);
-	if (err)
-		return err;
-	/* Only now: whoever frees a half-read snapshot goes by the metric. */
-	ret->metric = metrics->items[metric];
-	switch (ret->metric->kind) {
-	case METRIC_HIST:
-		return hist_read(object, &ret->hist);
-	case METRIC_SUM:
-		return get_u64(object, "value", &ret->sum) ? 0 : -EBADMSG;
-	case METRIC_GAUGE:
-		if (!json_is_integer(value))
-			return -EBADMSG;
-		ret->gauge = json_integer_value(value);
-		return 0;
-	}
-	return -EBADMSG;
-}
-
-static int resource_read(const json_t *object, const struct metric_list *metrics, struct snapshot *snap)
-{
-	const json_t *container = json_object_get(object, "container"), *points = json_object_get(object, "points");
-	struct workload *who = NULL;
-	int err = 0;
-
-	if (container) {
-		who = workload_read(container);
-		if (!who)
-			return -ENOMEM;
-	}
-	for (size_t i = 0; !err && i < json_array_size(points); i++) {
-		struct point *point = &snap->points[snap->points_count];
-
-		err = point_read(json_array_get(points, i), metrics, point);
-		if (!point->metric)
-			break;
-		point->who = workload_ref(who);
-		snap->points_count++; /* also when its value is bad: what it holds is freed with the snapshot */
-	}
-	workload_unref(who);
-	return err;
-}
-
-static int snapshot_fill(const json_t *root, const struct metric_list *metrics, struct snapshot **ret)
-{
-	const json_t *resources = json_object_get(root, "resources");
-	struct snapshot *snap;
-	size_t points = 0;
-	int err = 0;
-
-	for (size_t i = 0; i < json_array_size(resources); i++)
-		points += json_array_size(json_object_get(json_array_get(resources, i), "points"));
-	snap = snapshot_new(points);
-	if (!snap)
-		return -ENOMEM;
-	if (!json_is_array(resources) || !get_u64(root, "time_ns", &snap->time_ns) ||
-	    !get_u64(root, "time_unix_ns", &snap->time_unix_ns) || !get_u64(root, "start_ns", &snap->start_ns))
-		err = -EBADMSG;
-	for (size_t i = 0; !err && i < json_array_size(resources); i++)
-		err = resource_read(json_array_get(resources, i), metrics, snap);
-	if (err)
-		snapshot_unref(snap);
-	else
-		*ret = snap;
-	return err;
-}
-
-int snapshot_from_json(struct json_reader *reader, const char *text, size_t bytes, struct snapshot **ret,
-		       struct why *why)
-{
-	const json_t *list;
-	struct metric_list metrics = { .count = 0 };
-	json_error_t error;
-	json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-	int err = 0;
-
-	if (!root)
-		return why_set(why, -EBADMSG, "no JSON at line %d column %d: %s", error.line, error.column, error.text);
-	list = json_object_get(root, "metrics");
-	if (!json_is_array(list) || json_array_size(list) > JSON_METRICS_MAX)
-		err = why_set(why, -EBADMSG, "no snapshot of weir: it has no usable list of metrics");
-	for (; !err && metrics.count < json_array_size(list); metrics.count++)
-		err = metric_read(reader, json_array_get(list, metrics.count), &metrics.items[metrics.count], why);
-	if (!err) {
-		err = snapshot_fill(root, &metrics, ret);
-		if (err)
-			why_set(why, err,
-				err == -ENOMEM ? "no memory" : "no snapshot of weir: a point or a time is malformed");
-	}
-	json_decref(root);
-	return err;
-}
-
-/* "2026-01-31T12:34:56.123456789Z" */
-static int time_read(const char *text, __u64 *ret_unix_ns)
-{
-	struct tm tm = {};
-	const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-	__u64 fraction = 0, unit = NS_PER_S;
-
-	if (!rest || *rest++ != '.')
-		return -EBADMSG;
-	for (; *rest >= '0' && *rest <= '9' && unit > 1; rest++) {
-		unit /= 10;
-		fraction += (__u64)(*rest - '0') * unit;
-	}
-	if (strcmp(rest, "Z") != 0)
-		return -EBADMSG;
-	*ret_unix_ns = (__u64)timegm(&tm) * NS_PER_S + fraction;
-	return 0;
-}
-
-static bool is_envelope(const char *key)
-{
-	return strcmp(key, "time") == 0 || strcmp(key, "signal") == 0 || strcmp(key, "container") == 0 ||
-	       strcmp(key, "pid") == 0;
-}
-
-/* Field names outlive the span (struct field wants static ones): interned, and there are few. */
-static void fields_read(json_t *root, struct span *ret)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(root, key, value) {
-		struct field *field = &ret->fields[ret->fields_count];
-
-		if (is_envelope(key) || ret->fields_count == SPAN_FIELDS_MAX)
-			continue;
-		if (json_is_string(value))
-			*field = (struct field){ .type = FIELD_STR, .str = json_string_value(value) };
-		else if (json_is_integer(value) && json_integer_value(value) < 0)
-			*field = (struct field){ .type = FIELD_INT, .num = json_integer_value(value) };
-		else if (json_is_integer(value))
-			*field = (struct field){ .type = FIELD_UINT, .unum = (__u64)json_integer_value(value) };
-		else
-			continue;
-		field->name = intern_str(key);
-		ret->fields_count++;
-	}
-}
-
-int span_from_json(struct json_reader *reader, const char *text, size_t bytes, unsigned (*signal_id)(const char *name),
-		   __s64 wall_offset_ns, struct span *ret_span, const struct workload **ret_who, struct why *why)
-{
-	json_error_t error;
-	json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-	struct span span = {};
-	struct workload *who;
-	__u64 unix_ns, pid = 0;
-
-	if (!root)
-		return why_set(why, -EBADMSG, "no JSON at column %d: %s", error.column, error.text);
-	if (time_read(get_str(root, "time"), &unix_ns) || !get_str(root, "signal") ||
-	    !json_is_object(json_object_get(root, "container"))) {
-		json_decref(root);
-		return why_set(why, -EBADMSG, "no span of weir: time, signal or container is missing");
-	}
-	who = workload_read(json_object_get(root, "container"));
-	if (!who) {
-		json_decref(root);
-		return why_set(why, -ENOMEM, "no memory");
-	}
-	json_decref(reader->span);
-	workload_unref(reader->span_who);
-	reader->span = root;
-	reader->span_who = who;
-	get_u64(root, "pid", &pid);
-	span.pid = (__u32)pid;
-	span.time_ns = unix_ns - (__u64)wall_offset_ns;
-	span.signal = (__u16)(signal_id ? signal_id(get_str(root, "signal")) : 0);
-	span.cgroup_id = who->cgroup_id;
-	fields_read(root, &span);
-	*ret_span = span;
-	*ret_who = who;
-	return 0;
 }

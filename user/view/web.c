@@ -14,17 +14,16 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "base/why.h"
-#include "export/gzip.h"
 #include "export/json.h"
 #include "export/prometheus.h"
 #include "model/selfstat.h"
 #include "view/web.h"
+#include "view/web_body.h"
 #include "view/web_listen.h"
 #include "view/web_stream.h"
 
 #define BLOCK_BYTES	 (16u << 10) /* asked of a body at a time */
-#define PIECE_BYTES	 (32u << 10) /* made of a body at a time */
-#define BODY_MAX	 (64u << 20) /* of one piece, or of a body that is made whole */
+#define BODY_MAX	 (64u << 20) /* of a body that is made whole */
 #define BODIES_MAX	 4	     /* that hold a snapshot at the same time */
 #define CONNECTION_BYTES (32u << 10) /* head of a request and of its answer; longer heads get 431 */
 #define LINE_MAX_BYTES	 (64u << 10)
@@ -57,91 +56,6 @@ struct web {
 	struct buf line; /* of the span at hand */
 	bool closing;
 };
-
-/* Bodies that are made as they are sent. */
-
-struct body {
-	struct web *web;
-	struct snapshot *snap;
-	struct prometheus *prom; /* NULL: the snapshot as JSON */
-	size_t at;
-	struct gzip gzip;
-	bool compressed;
-	bool whole; /* nothing is to be made any more */
-	struct buf raw, out;
-	size_t sent; /* of out */
-};
-
-static int body_make(struct body *body)
-{
-	struct buf *raw = body->compressed ? &body->raw : &body->out;
-	int more;
-
-	buf_reset(&body->raw);
-	more = body->prom ? prometheus_read(body->prom, raw, PIECE_BYTES)
-			  : snapshot_to_json_part(body->snap, &body->at, raw, PIECE_BYTES);
-	if (more < 0)
-		return more;
-	body->whole = !more;
-	if (body->compressed)
-		return gzip_add(&body->gzip, raw->data, raw->used, body->whole, &body->out);
-	return 0;
-}
-
-static ssize_t body_read(void *arg, uint64_t position, char *ret, size_t room)
-{
-	struct body *body = arg;
-	size_t bytes;
-
-	while (body->sent == body->out.used && !body->whole) {
-		buf_reset(&body->out);
-		body->sent = 0;
-		if (body_make(body)) {
-			if (body->prom)
-				selfstat_count(SELFSTAT_export_failed, "prometheus", NULL, 1);
-			return MHD_CONTENT_READER_END_WITH_ERROR;
-		}
-	}
-	bytes = body->out.used - body->sent < room ? body->out.used - body->sent : room;
-	if (!bytes)
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	memcpy(ret, body->out.data + body->sent, bytes);
-	body->sent += bytes;
-	return (ssize_t)bytes;
-}
-
-static void body_free(void *arg)
-{
-	struct body *body = arg;
-
-	/* Delivered is what the peer has taken to its end. */
-	if (body->prom && body->whole && body->sent == body->out.used)
-		selfstat_count(SELFSTAT_export_points, "prometheus", NULL, prometheus_points(body->prom));
-	body->web->bodies_count--;
-	gzip_close(&body->gzip);
-	prometheus_free(body->prom);
-	snapshot_unref(body->snap);
-	buf_done(&body->raw);
-	buf_done(&body->out);
-	free(body);
-}
-
-/* Takes the reference of @snap. */
-static struct body *body_new(struct web *web, struct snapshot *snap)
-{
-	struct body *body = calloc(1, sizeof(*body));
-
-	if (!body) {
-		snapshot_unref(snap);
-		return NULL;
-	}
-	body->web = web;
-	body->snap = snap;
-	buf_init(&body->raw, BODY_MAX);
-	buf_init(&body->out, BODY_MAX);
-	web->bodies_count++;
-	return body;
-}
 
 /* Answers */
 
@@ -189,33 +103,52 @@ static bool accepts_gzip(struct MHD_Connection *connection)
 	return false;
 }
 
+static ssize_t body_read(void *arg, uint64_t position, char *ret, size_t room)
+{
+	ssize_t bytes = web_body_read(arg, ret, room);
+
+	if (bytes < 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	return bytes ? bytes : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void body_free(void *arg)
+{
+	web_body_free(arg);
+}
+
+/* @body NULL, or no memory for the rest: NULL. */
+static struct MHD_Response *body_response(struct web_body *body)
+{
+	struct MHD_Response *response;
+
+	if (!body)
+		return NULL;
+	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, body_read, body, body_free);
+	if (!response)
+		web_body_free(body);
+	return response;
+}
+
 static enum MHD_Result serve_metrics(struct web *web, struct MHD_Connection *connection)
 {
 	enum prometheus_format format =
 		prometheus_negotiate(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT));
 	struct MHD_Response *response;
 	struct snapshot *snap;
-	struct body *body;
+	struct web_body *body;
 
 	if (web->bodies_count >= BODIES_MAX)
 		return reply_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "too many scrapes at the same time");
 	selfstat_count(SELFSTAT_export_attempts, "prometheus", NULL, 1);
 	snap = web->ops->snapshot(web->arg);
-	body = snap ? body_new(web, snap) : NULL;
-	if (body)
-		body->prom = prometheus_new(snap, format);
-	if (body && accepts_gzip(connection))
-		body->compressed = gzip_open(&body->gzip) == 0;
-	response = body && body->prom ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, body_read,
-									  body, body_free)
-				      : NULL;
+	body = snap ? web_body_metrics(snap, format, accepts_gzip(connection), &web->bodies_count) : NULL;
+	response = body_response(body);
 	if (!response) {
-		if (body)
-			body_free(body);
 		selfstat_count(SELFSTAT_export_failed, "prometheus", NULL, 1);
 		return reply_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "no memory for a snapshot");
 	}
-	if (body->compressed)
+	if (web_body_is_gzip(body))
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
 	MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
 	return reply_with(connection, MHD_HTTP_OK, response, prometheus_content_type(format));
@@ -239,19 +172,13 @@ static enum MHD_Result serve_snapshot(struct web *web, struct MHD_Connection *co
 {
 	struct MHD_Response *response;
 	struct snapshot *snap;
-	struct body *body;
 
 	if (web->bodies_count >= BODIES_MAX)
 		return reply_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "too many snapshots at the same time");
 	snap = web->ops->snapshot(web->arg);
-	body = snap ? body_new(web, snap) : NULL;
-	response = body ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, body_read, body, body_free)
-			: NULL;
-	if (!response) {
-		if (body)
-			body_free(body);
+	response = body_response(snap ? web_body_json(snap, &web->bodies_count) : NULL);
+	if (!response)
 		return reply_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "no memory for a snapshot");
-	}
 	return reply_with(connection, MHD_HTTP_OK, response, "application/json");
 }
 
