@@ -17,7 +17,7 @@ from prom import Samples
 from wire import Wire
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BINARY = os.environ.get("WEIR") or os.path.join(os.environ.get("BUILD") or os.path.join(ROOT, "build"), "weir")
+BINARY = os.path.abspath(os.environ.get("WEIR") or os.path.join(os.environ.get("BUILD") or os.path.join(ROOT, "build"), "weir"))
 
 SERVER = "http.server.request.duration"
 CLIENT = "http.client.request.duration"
