@@ -16,8 +16,7 @@
 #include "export/curl.h"
 
 #define STREAM_CHECK_NS (1 * NS_PER_S) /* libcurl's own timers; data comes by its socket */
-
-#define STREAM_STEPS_MAX 8
+#define STREAM_STEPS	4	       /* of libcurl, from nothing to a request that is sent */
 
 struct client {
 	const struct curl_api *curl;
@@ -28,7 +27,7 @@ struct client {
 	CURLM *multi;
 	CURL *stream;
 	struct loop *loop;
-	int fd; /* of the stream, libcurl's; -1: not watched */
+	int fd; /* of the stream; -1: not watched */
 	int timer;
 	bool opened;
 	struct buf line;
@@ -208,8 +207,6 @@ static void stream_end(struct client *client)
 	ops->end(arg, err, why.text);
 }
 
-static void stream_watch(struct client *client);
-
 static void stream_perform(struct client *client)
 {
 	int running = 0;
@@ -225,8 +222,6 @@ static void stream_perform(struct client *client)
 		return; /* a line has made its reader close it */
 	if (!running)
 		stream_end(client);
-	else
-		stream_watch(client);
 }
 
 static void stream_ready(void *arg, __u32 events)
@@ -239,22 +234,33 @@ static void stream_tick(void *arg, __u64 late)
 {
 	struct client *client = arg;
 
-	for (int i = 0; i < STREAM_STEPS_MAX && client->stream && client->fd < 0; i++)
-		stream_perform(client);
-	if (client->stream && client->fd >= 0)
+	for (int i = 0; i < STREAM_STEPS && client->stream; i++)
 		stream_perform(client);
 }
 
-/* The socket is libcurl's and there is only one: its number is known once it is connected. */
-static void stream_watch(struct client *client)
+/* The stream's socket is made and closed here, so that the loop can watch it: libcurl does not tell which it uses before
+ * an answer has come. */
+static curl_socket_t stream_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	curl_socket_t fd = CURL_SOCKET_BAD;
+	struct client *client = arg;
+	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
-	if (client->fd >= 0)
-		return;
-	client->curl->easy_getinfo(client->stream, CURLINFO_ACTIVESOCKET, &fd);
-	if (fd != CURL_SOCKET_BAD && !loop_add_fd(client->loop, fd, EPOLLIN, stream_ready, client))
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	if (client->fd < 0 && !loop_add_fd(client->loop, fd, EPOLLIN, stream_ready, client))
 		client->fd = fd;
+	return fd;
+}
+
+static int stream_socket_close(void *arg, curl_socket_t fd)
+{
+	struct client *client = arg;
+
+	if (fd == client->fd) {
+		loop_del_fd(client->loop, fd);
+		client->fd = -1;
+	}
+	return close(fd);
 }
 
 int client_stream(struct client *client, struct loop *loop, const char *path, const struct client_stream_ops *ops,
@@ -275,6 +281,10 @@ int client_stream(struct client *client, struct loop *loop, const char *path, co
 	request_prepare(client, client->stream, path);
 	curl->easy_setopt(client->stream, CURLOPT_WRITEFUNCTION, stream_write);
 	curl->easy_setopt(client->stream, CURLOPT_WRITEDATA, client);
+	curl->easy_setopt(client->stream, CURLOPT_OPENSOCKETFUNCTION, stream_socket);
+	curl->easy_setopt(client->stream, CURLOPT_OPENSOCKETDATA, client);
+	curl->easy_setopt(client->stream, CURLOPT_CLOSESOCKETFUNCTION, stream_socket_close);
+	curl->easy_setopt(client->stream, CURLOPT_CLOSESOCKETDATA, client);
 	curl->multi_add_handle(client->multi, client->stream);
 	/* At once for the connection, and until the socket is known. */
 	client->timer = loop_add_timer(loop, 1, STREAM_CHECK_NS, stream_tick, client);
@@ -289,9 +299,6 @@ int client_stream(struct client *client, struct loop *loop, const char *path, co
 
 void client_stream_close(struct client *client)
 {
-	if (client->fd >= 0)
-		loop_del_fd(client->loop, client->fd);
-	client->fd = -1;
 	if (client->timer >= 0)
 		loop_del_timer(client->loop, client->timer);
 	client->timer = -1;

@@ -1,10 +1,12 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -155,10 +157,23 @@ static int command_run(const struct command *command, int argc, char **argv)
 	return status;
 }
 
+/* Started without them, the next three files opened would be taken for them, and written to. */
+static void standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int command_main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : NULL;
 
+	standard_files();
 	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error of write(), not the end */
 	if (!verb) {
 		command_fail(EXIT_USAGE,

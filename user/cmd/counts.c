@@ -68,19 +68,23 @@ bool counts_hold(const struct conservation *counts)
 	return counts->seen == counts->delivered + counts->filtered + counts_lost(counts);
 }
 
-void counts_print(const struct conservation *counts, struct buf *out)
+void counts_print(const struct conservation *counts, bool settled, struct buf *out)
 {
+	__u64 told = counts->delivered + counts->filtered + counts_lost(counts);
+	bool pending = !settled && counts->seen > told;
 	const char *comma = " (";
 
-	buf_printf(out, "seen %llu %s delivered %llu + filtered %llu + lost %llu", (unsigned long long)counts->seen,
-		   counts_hold(counts) ? "=" : "IS NOT", (unsigned long long)counts->delivered,
-		   (unsigned long long)counts->filtered, (unsigned long long)counts_lost(counts));
+	buf_printf(out, "seen %llu %s delivered %llu + filtered %llu + lost %llu", counts->seen,
+		   counts->seen == told || pending ? "=" : "IS NOT", counts->delivered, counts->filtered,
+		   counts_lost(counts));
 	for (unsigned i = 0; i < LOSS_MAX; i++) {
 		if (!counts->lost[i])
 			continue;
-		buf_printf(out, "%s%s %llu", comma, loss_reason_name(i), (unsigned long long)counts->lost[i]);
+		buf_printf(out, "%s%s %llu", comma, loss_reason_name(i), counts->lost[i]);
 		comma = ", ";
 	}
 	if (counts_lost(counts))
 		buf_add_char(out, ')');
+	if (pending)
+		buf_printf(out, " + %llu on their way", counts->seen - told);
 }

@@ -16,7 +16,8 @@ void counts_subtract(struct conservation *counts, const struct conservation *bef
 __u64 counts_lost(const struct conservation *counts);
 /* seen = delivered + filtered + lost. */
 bool counts_hold(const struct conservation *counts);
-/* "seen 412 = delivered 380 + filtered 30 + lost 2 (ring 1, reorder 1)", or what does not add up. */
-void counts_print(const struct conservation *counts, struct buf *out);
+/* "seen 412 = delivered 380 + filtered 30 + lost 2 (ring 1, reorder 1)". Where it does not add up: "IS NOT" when @settled
+ * (nothing can be on its way any more); else the difference is what has been seen and not yet read, and is told as that. */
+void counts_print(const struct conservation *counts, bool settled, struct buf *out);
 
 #endif

@@ -30,7 +30,8 @@ struct trace {
 	struct pipeline *pipeline;  /* own programs, */
 	struct client *client;	    /* or an agent */
 	struct conservation before; /* the agent's counts when it began */
-	__u64 began_ns;
+	struct conservation counts; /* at the end */
+	__u64 began_ns, ended_ns;
 	__u64 shown, unmatched, dropped;
 	__s64 wall_offset_ns;
 	bool ended;
@@ -44,6 +45,7 @@ static void trace_end(struct trace *trace, int err)
 	if (trace->ended)
 		return;
 	trace->ended = true;
+	trace->ended_ns = time_now_ns();
 	trace->err = err;
 	if (trace->pipeline)
 		pipeline_stop(trace->pipeline);
@@ -89,13 +91,6 @@ static void trace_title(struct trace *trace)
 	trace_write(trace);
 }
 
-/* On stderr, when lines can come from now on: a script may wait for it before it makes requests. */
-static void trace_begin(struct trace *trace, const char *source)
-{
-	trace->began_ns = time_now_ns();
-	log_info("tracing %s by %s", trace->signal->name, source);
-}
-
 /* ---- the end, however it came */
 
 static void trace_caught(void *arg, int signo)
@@ -113,6 +108,18 @@ static void trace_gone(void *arg)
 	trace_end(arg, 0);
 }
 
+/* On stderr, when lines can come from now on: a script may wait for it before it makes requests. */
+static void trace_begin(struct trace *trace, const char *source)
+{
+	__u64 duration_ns = trace->options->trace_duration;
+
+	trace->began_ns = time_now_ns();
+	if (duration_ns && loop_add_timer(trace->loop, duration_ns, 0, trace_over, trace) < 0)
+		log_warn("no timer for --duration, tracing until it is ended");
+	log_info("tracing %s by %s", trace->signal->name, source);
+	trace_title(trace);
+}
+
 static int trace_watch(struct trace *trace)
 {
 	static const int signos[] = { SIGINT, SIGTERM, SIGHUP };
@@ -120,24 +127,19 @@ static int trace_watch(struct trace *trace)
 
 	for (size_t i = 0; !err && i < sizeof(signos) / sizeof(*signos); i++)
 		err = loop_add_signal(trace->loop, signos[i], trace_caught, trace);
-	if (!err && trace->options->trace_duration) {
-		int id = loop_add_timer(trace->loop, trace->options->trace_duration, 0, trace_over, trace);
-
-		err = id < 0 ? id : 0;
-	}
 	out_watch(trace->loop, trace_gone, trace);
 	return err ? why_set(&trace->why, err, "cannot watch for the end: %s", strerror(-err)) : 0;
 }
 
-static void trace_summary(struct trace *trace, const struct conservation *counts)
+static void trace_summary(struct trace *trace, bool settled)
 {
 	char time[STR_NUMBER_ROOM];
 	struct buf line;
 
 	buf_init(&line, 4096);
 	buf_printf(&line, "weir trace: %llu %s in %s; ", (unsigned long long)trace->shown,
-		   trace->shown == 1 ? "line" : "lines", str_format_duration(time_now_ns() - trace->began_ns, time));
-	counts_print(counts, &line);
+		   trace->shown == 1 ? "line" : "lines", str_format_duration(trace->ended_ns - trace->began_ns, time));
+	counts_print(&trace->counts, settled, &line);
 	if (trace->unmatched)
 		buf_printf(&line, "; %llu delivered did not match", (unsigned long long)trace->unmatched);
 	if (trace->dropped)
@@ -160,8 +162,12 @@ static void output_span(struct output *out, const struct span *span, const struc
 		trace_span(trace, span, who);
 }
 
+/* There is no interval, so this is the last one: the programs are detached and everything has been read. */
 static void output_write(struct output *out, struct snapshot *snap)
 {
+	struct trace *trace = out->priv;
+
+	counts_from_snapshot(snap, trace->signal->name, &trace->counts);
 }
 
 static void output_free(struct output *out)
@@ -214,23 +220,8 @@ static int trace_load(struct trace *trace)
 	return trace_output(trace) ?: trace_watch(trace) ?: pipeline_start(trace->pipeline, &trace->why);
 }
 
-static void pipeline_counts(struct trace *trace, struct conservation *ret)
-{
-	struct pipeline_status *status = calloc(1, sizeof(*status));
-
-	memset(ret, 0, sizeof(*ret));
-	if (!status)
-		return;
-	pipeline_status(trace->pipeline, status);
-	for (unsigned i = 0; i < status->signals_count; i++)
-		if (status->signals[i].signal == trace->signal)
-			*ret = status->signals[i].counts;
-	free(status);
-}
-
 static int trace_own(struct trace *trace)
 {
-	struct conservation counts;
 	int err;
 
 	err = trace_load(trace);
@@ -238,12 +229,13 @@ static int trace_own(struct trace *trace)
 		return err;
 	trace->wall_offset_ns = time_wall_offset_ns();
 	trace_begin(trace, "programs of its own");
-	trace_title(trace);
 	err = pipeline_run(trace->pipeline);
 	if (err)
 		return why_set(&trace->why, err, "the event loop failed: %s", strerror(-err));
-	pipeline_counts(trace, &counts);
-	trace_summary(trace, &counts);
+	pipeline_free(trace->pipeline); /* what is still in the ring is counted, not shown */
+	trace->pipeline = NULL;
+	trace->loop = NULL;
+	trace_summary(trace, /* settled */ true);
 	return trace->err;
 }
 
@@ -313,7 +305,6 @@ static void stream_open(void *arg)
 
 	snprintf(source, sizeof(source), "the agent at %.128s", trace->options->socket);
 	trace_begin(trace, source);
-	trace_title(trace);
 }
 
 static void stream_end(void *arg, int err, const char *text)
@@ -363,7 +354,6 @@ static int trace_stream(struct trace *trace)
 
 static int trace_agent(struct trace *trace)
 {
-	struct conservation counts;
 	struct why why = {};
 	int err;
 
@@ -379,12 +369,12 @@ static int trace_agent(struct trace *trace)
 	client_stream_close(trace->client);
 	if (trace->err)
 		return trace->err;
-	if (agent_counts(trace, &counts, &why)) {
+	if (agent_counts(trace, &trace->counts, &why)) {
 		log_warn("no counts: %s", why.text);
 		return 0;
 	}
-	counts_subtract(&counts, &trace->before);
-	trace_summary(trace, &counts);
+	counts_subtract(&trace->counts, &trace->before);
+	trace_summary(trace, /* settled */ false);
 	return 0;
 }
 
@@ -433,10 +423,9 @@ static enum exit_status trace_run(const struct options *options)
 		err = trace_agent(&trace);
 	else if (err > 0)
 		err = trace_own(&trace);
-	trace.ended = true; /* what is still in the ring is counted, not shown */
 	client_free(trace.client);
 	if (trace.pipeline)
-		pipeline_free(trace.pipeline); /* with its loop */
+		pipeline_free(trace.pipeline); /* with its loop: something failed before the end */
 	else
 		loop_free(trace.loop);
 	buf_done(&trace.out);

@@ -81,6 +81,8 @@ int terminal_take(struct why *why)
 	if (setupterm(NULL, STDOUT_FILENO, &err) != OK)
 		return why_set(why, -EINVAL, "the terminal type '%.50s' is not known: set TERM, or use --once",
 			       getenv("TERM") ?: "");
+	/* initscr() makes its own. */
+	del_curterm(set_curterm(NULL));
 	if (!initscr())
 		return why_set(why, -EINVAL, "cannot take the terminal: use --once");
 	terminal_taken = 1;
