@@ -11,7 +11,7 @@ RUN = pathlib.Path(__file__).with_name("run")
 
 @pytest.mark.parametrize("kernel", ["oldest", "newest"])
 def test_counts_exactly_on(kernel):
-    done = subprocess.run([RUN, kernel], capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run([RUN, kernel], capture_output=True, text=True, timeout=900, check=False)
     print(done.stdout + done.stderr)
     failures = [line for line in done.stdout.splitlines() if line.startswith("not ok")]
     assert failures == []

@@ -6,8 +6,9 @@
 #   vm_boot SECONDS KERNEL IMAGE ARGUMENT...
 #                                     boots it: KERNEL is a name of tests/kernels/list, each ARGUMENT is a word of the kernel
 #                                     command line; the guest sees those of the form NAME=VALUE in /job.env. The console is
-#                                     stdout; the status is main.sh's, 124 when the machine did not end within SECONDS
-#   VM_ACCEL VM_CPU VM_SMP VM_MEM     how qemu runs it; the defaults suit a functional test
+#                                     stdout; the status is main.sh's, 124 when the machine did not end within SECONDS,
+#                                     125 when it ended without saying one
+#   VM_ACCEL VM_CPU VM_SMP VM_MEM VM_APPEND     how qemu runs it; the defaults suit a functional test
 vm_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 vm_die() { echo "vm: $*" >&2; exit 1; }
@@ -47,19 +48,28 @@ vm_pack() { # image job program...
 }
 
 vm_boot() { # seconds kernel image argument...
-	local seconds=$1 kernel=$2 image=$3 dir status cpu=max,-cx16
+	local seconds=$1 kernel=$2 image=$3 dir cpu
 	shift 3
-	# -cx16: QEMU 7.2 spoils the flags around cmpxchg16b now and then, a double fault in the guest.
+	cpu=$(awk -v n="$kernel" '$1 == n { print $2 }' "$vm_here/list")
 	dir=$("$vm_here/fetch" "$kernel") || return 1
-	{
-		# The modules ride in a second archive behind the first: the kernel unpacks them all.
-		timeout --kill-after=5 "$seconds" qemu-system-x86_64 ${VM_ACCEL:--accel tcg} -cpu "${VM_CPU:-$cpu}" \
-			-smp "${VM_SMP:-1}" -m "${VM_MEM:-1G}" -display none -serial stdio -monitor none -no-reboot -nic none \
-			-kernel "$dir/vmlinuz" -initrd "$image" \
-			-append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-} -- $*" </dev/null || echo "VM-EXIT $?"
-	} | awk '
-		{ sub(/\r$/, "") }
-		$1 == "VM-EXIT" && !seen { seen = 1; status = $2; next }
-		{ print; fflush() }
-		END { exit seen ? status : 125 }'
+	cat "$image" "$dir/modules.cpio" >"$image.$kernel" 2>/dev/null || cp "$image" "$image.$kernel"
+	timeout --kill-after=5 "$seconds" qemu-system-x86_64 ${VM_ACCEL:--accel tcg} -cpu "${VM_CPU:-$cpu}" \
+		-smp "${VM_SMP:-1}" -m "${VM_MEM:-1G}" -display none -serial stdio -monitor none -no-reboot -nic none \
+		-kernel "$dir/vmlinuz" -initrd "$image.$kernel" \
+		-append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-} -- $*" </dev/null |
+		{
+			status=125
+			while IFS= read -r line; do
+				line=${line%$'\r'}
+				case $line in
+				VM-EXIT\ *) status=${line#VM-EXIT } ;;
+				*) printf '%s\n' "$line" ;;
+				esac
+			done
+			exit "$status"
+		}
+	set -- "${PIPESTATUS[@]}"
+	rm -f "$image.$kernel"
+	[ "$1" != 124 ] && return "$2"
+	return 124
 }
