@@ -111,12 +111,20 @@ static int agent_web(struct pipeline *pipeline, const struct options *options, s
 	return err ?: agent_add(pipeline, out, why);
 }
 
+/* The URL for metrics alone wins over the general one, unless that was said more directly. */
+static const char *otlp_metrics_url(const struct options *options)
+{
+	if (options->origin[OPTION_otlp_endpoint] > options->origin[OPTION_otlp_metrics_endpoint])
+		return NULL;
+	return address_or_off(options->otlp_metrics_endpoint);
+}
+
 /* OTEL_METRICS_EXPORTER chooses exporters; Prometheus here has an option of its own, so only "otlp" counts. */
 static bool otlp_wanted(const struct options *options)
 {
 	const struct option_list *exporters = &options->metrics_exporter;
 
-	if (options->sdk_disabled)
+	if (options->sdk_disabled || (!address_or_off(options->otlp_endpoint) && !otlp_metrics_url(options)))
 		return false;
 	for (unsigned i = 0; i < exporters->count; i++)
 		if (!strcmp(exporters->items[i], "otlp"))
@@ -126,11 +134,9 @@ static bool otlp_wanted(const struct options *options)
 
 static int agent_otlp(struct pipeline *pipeline, const struct options *options, struct why *why)
 {
-	/* The URL for metrics alone wins over the general one, unless that was said more directly. */
-	bool general = options->origin[OPTION_otlp_endpoint] > options->origin[OPTION_otlp_metrics_endpoint];
 	struct otlp_options otlp = {
 		.endpoint = address_or_off(options->otlp_endpoint),
-		.metrics_endpoint = general ? NULL : address_or_off(options->otlp_metrics_endpoint),
+		.metrics_endpoint = otlp_metrics_url(options),
 		.headers = options->otlp_headers,
 		.resource_attributes = options->resource_attributes,
 		.service_name = options->service_name,
@@ -144,7 +150,7 @@ static int agent_otlp(struct pipeline *pipeline, const struct options *options, 
 	struct output *out;
 	int err;
 
-	if ((!otlp.endpoint && !otlp.metrics_endpoint) || !otlp_wanted(options))
+	if (!otlp_wanted(options))
 		return 0;
 	err = otlp_new(&otlp, &out, why);
 	return err ?: agent_add(pipeline, out, why);
@@ -186,7 +192,8 @@ static void agent_tell(struct pipeline *pipeline, const struct options *options)
 		else
 			log_warn("%s is off: %s", status->signals[i].signal->name, status->signals[i].why);
 	}
-	log_info("ready: signals %s, prometheus %s, socket %s", names.data, prometheus ?: "off", socket ?: "off");
+	log_info("ready: signals %s, prometheus %s, socket %s, otlp %s", names.data, prometheus ?: "off",
+		 socket ?: "off", otlp_wanted(options) ? "on" : "off"); /* its URL may hold a password */
 	buf_done(&names);
 	free(status);
 }
