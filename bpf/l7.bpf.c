@@ -109,6 +109,7 @@ struct l7_conn {
 	__u64 parked_ns; /* when it did */
 	struct l7_half half[2];
 	struct l7_known known;
+	struct http_head heads[2];
 };
 
 struct l7_queue {
@@ -556,7 +557,8 @@ static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_co
 	ex->start_ns = h->start_ns;
 	ex->method = h->m.method;
 	ex->version = h->m.version;
-	ex->line_bytes = http_copy_line(s->buf, ex->line, conn->known.seed, &ex->path_hash);
+	ex->path_hash = http_copy_line(s->buf, ex->line, conn->known.seed, &s->scan);
+	ex->line_bytes = s->scan.at < HTTP_LINE_MAX ? s->scan.at : HTTP_LINE_MAX;
 	if (ex->line_bytes >= HTTP_LINE_MAX)
 		ex->flags = HTTP_FLAG_LINE_CUT;
 	if (config.shadow && ex == &conn->known.first &&
@@ -612,6 +614,7 @@ static __always_inline __u32 l7_window(struct __sk_buff *skb, struct bpf_sock *s
 				       struct l7_scratch *s, int dir, __u32 *ret_fresh)
 {
 	__u64 carry = h->carry, take = h->end - h->pos, want;
+	char *behind;
 
 	want = h->m.phase == HTTP_CHUNK ? HTTP_CHUNK_LINE : HTTP_WINDOW;
 	if (take > want)
@@ -647,7 +650,9 @@ static __always_inline __u32 l7_window(struct __sk_buff *skb, struct bpf_sock *s
 	}
 	carry = http_mask(h->carry, HTTP_CARRY - 1);
 	take = http_mask(*ret_fresh, HTTP_BUF - 1);
-	*(__u64 *)(s->buf + http_mask(carry + take, HTTP_BUF - 1)) = 0;
+	behind = s->buf + http_mask(carry + take, HTTP_BUF - 1);
+	*(__u64 *)behind = 0;
+	*(__u64 *)(behind + 8) = 0;
 	return carry + take;
 }
 
@@ -825,7 +830,7 @@ static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, 
 			s->scan.asked = ex->method;
 	}
 	http_forget();
-	done = http_feed(&h->m, s->buf, &s->scan);
+	done = http_feed(&h->m, s->buf, &s->scan, &conn->heads[dir]);
 	if (!done) {
 		l7_no_end(sk, conn, s, dir);
 	} else {

@@ -57,6 +57,25 @@ struct http_half {
 	__u8 pad;
 };
 
+/* The last head of a direction that was short enough to keep, with what it said. One that comes again byte by byte (health
+ * checks, clients that poll) need not be read again: comparing costs a fifth of that. */
+#define HTTP_HEAD_KEEP	192 /* a multiple of 8 */
+#define HTTP_HEAD_TRIES 4   /* heads that differ, one after the other, before only every 16th is kept */
+
+struct http_head {
+	__u64 length;
+	__u16 bytes; /* 0: none kept */
+	__u16 first;
+	__u16 status;
+	__u8 flags;
+	__u8 lengths;
+	__u8 method;
+	__u8 version;
+	__u8 misses;
+	__u8 pad[5];
+	char data[HTTP_HEAD_KEEP + 72]; /* room for the masked index of http_head_same() */
+};
+
 /* What one call of http_feed() found; in memory that the caller owns, because 5.10's verifier would otherwise walk
  * every combination of positions. */
 struct http_scan {
@@ -96,8 +115,9 @@ struct http_scan {
 
 #ifdef __bpf__
 /* The kernel allows unaligned loads from map values where the machine does. Volatile: or clang splits them in bytes. */
-#define http_load8(p) (*(const volatile __u64 *)(p))
-#define http_load4(p) (*(const volatile __u32 *)(p))
+#define http_load8(p)	  (*(const volatile __u64 *)(p))
+#define http_load4(p)	  (*(const volatile __u32 *)(p))
+#define http_store8(p, v) (*(volatile __u64 *)(p) = (v))
 /* The bound is set where it is used: 5.10's verifier forgets it when the value is spilled. */
 #define http_forget() asm volatile("" ::: "memory")
 #define http_mask(x, m)                                        \
@@ -121,6 +141,10 @@ static inline __u32 http_load4(const char *p)
 
 	__builtin_memcpy(&v, p, sizeof(v));
 	return v;
+}
+static inline void http_store8(char *p, __u64 v)
+{
+	__builtin_memcpy(p, &v, sizeof(v));
 }
 #define http_mask(x, m) ((__u64)(x) & (m))
 #define http_forget()
@@ -225,12 +249,13 @@ static __always_inline int http_line(const char *buf, __u32 at, struct http_scan
 	const char *p = HTTP_AT(buf, at);
 	__u32 w = http_load4(p);
 
-	if ((w & 0xffff) == ('\r' | '\n' << 8)) {
-		s->end = at + 2;
-		return 1;
-	}
-	if ((w & 0xff) == '\n') {
-		s->end = at + 1;
+	if ((w & 0xff) <= '\r') {
+		if ((w & 0xffff) == ('\r' | '\n' << 8))
+			s->end = at + 2;
+		else if ((w & 0xff) == '\n')
+			s->end = at + 1;
+		else
+			return 0;
 		return 1;
 	}
 	w |= 0x20202020;
@@ -254,8 +279,30 @@ static __always_inline int http_line(const char *buf, __u32 at, struct http_scan
 	return 0;
 }
 
+/* The newlines of one word of the window, which begins at @base. True: the head is over. */
+static __always_inline int http_word(const char *buf, __u32 base, __u64 word, struct http_scan *s)
+{
+	__u64 hits = http_find_exact(word, '\n');
+
+	/* Lines of less than three bytes do not come twice without ending the head: at most four here. */
+	HTTP_LOOP
+	for (int k = 0; k < 4 && hits; k++) {
+		__u32 next = base + http_first(hits) + 1;
+
+		if (!s->line)
+			s->first = next - 1;
+		s->line = next;
+		if (http_line(buf, next, s))
+			return 1;
+		hits &= hits - 1;
+	}
+	return 0;
+}
+
+#define HTTP_BIT_6 0x4040404040404040ull
+
 /* Walks the lines of the window. On return @s says where the head ends or which line has no end yet. The caller has put
- * eight zero bytes behind the data: no line can seem to end there. */
+ * sixteen zero bytes behind the data: no line can seem to end there. */
 static __always_inline void http_lines(const char *buf, __u32 len, int in_head, struct http_scan *s)
 {
 	s->line = 0;
@@ -266,27 +313,18 @@ static __always_inline void http_lines(const char *buf, __u32 len, int in_head, 
 	if (in_head && http_line(buf, 0, s))
 		return;
 	HTTP_LOOP
-	for (__u32 i = 0; i < HTTP_WORDS; i++) {
-		__u64 word, hits;
+	for (__u32 i = 0; i < HTTP_WORDS / 2; i++) {
+		__u64 low, high;
 
-		if (i * 8 >= len)
+		if (i * 16 >= len)
 			break;
-		word = http_load8(buf + i * 8);
-		if (!http_find(word, '\n'))
+		low = http_load8(buf + i * 16);
+		high = http_load8(buf + i * 16 + 8);
+		/* Text has bit 5 or 6 in each byte; a newline has neither. */
+		if (((low | low << 1) & (high | high << 1) & HTTP_BIT_6) == HTTP_BIT_6)
 			continue;
-		hits = http_find_exact(word, '\n');
-		/* Lines of less than three bytes do not come twice without ending the head: at most four here. */
-		HTTP_LOOP
-		for (int k = 0; k < 4 && hits; k++) {
-			__u32 at = i * 8 + http_first(hits);
-
-			hits &= hits - 1;
-			if (s->first == HTTP_BUF)
-				s->first = at;
-			s->line = at + 1;
-			if (http_line(buf, at + 1, s))
-				return;
-		}
+		if (http_word(buf, i * 16, low, s) || http_word(buf, i * 16 + 8, high, s))
+			return;
 	}
 }
 
@@ -295,17 +333,16 @@ static __always_inline void http_lines(const char *buf, __u32 len, int in_head, 
 /* Skips blanks from s->at on. */
 static __always_inline void http_blanks(const char *buf, struct http_scan *s)
 {
-	__u32 at = s->at;
+	__u32 at = s->at, i;
 
 	HTTP_LOOP
-	for (__u32 i = 0; i < 16; i++) {
-		__u8 c = (__u8)*HTTP_AT(buf, at);
+	for (i = 0; i < 16; i++) {
+		__u8 c = (__u8)*HTTP_AT(buf, at + i);
 
 		if (c != ' ' && c != '\t')
 			break;
-		at++;
-		s->at = at;
 	}
+	s->at = at + i;
 }
 
 /* The number of a Content-Length line at @at, into s->number. Digits only, at most 18 of them; a list "5, 5" is
@@ -313,26 +350,28 @@ static __always_inline void http_blanks(const char *buf, struct http_scan *s)
 static __always_inline void http_number(const char *buf, __u32 at, struct http_scan *s)
 {
 	__u64 value = 0;
+	__u32 i;
 	__u8 c;
 
-	s->number = HTTP_BAD_NUMBER;
 	s->at = at + 15; /* behind "content-length:" */
 	http_blanks(buf, s);
+	http_forget();
 	at = s->at;
-	s->digits = 0;
 	HTTP_LOOP
-	for (__u32 i = 0; i < 18; i++) {
-		c = (__u8)*HTTP_AT(buf, at + i);
-		if (c < '0' || c > '9')
+	for (i = 0; i < 18; i++) {
+		c = (__u8)*HTTP_AT(buf, at + i) - '0';
+		if (c > 9)
 			break;
-		value = value * 10 + (c - '0');
-		s->number = value;
-		s->at = at + i + 1;
-		s->digits = 1;
+		value = value * 10 + c;
 	}
-	if (!s->digits)
+	s->number = i ? value : HTTP_BAD_NUMBER;
+	s->at = at + i;
+	http_forget();
+	c = (__u8)*HTTP_AT(buf, s->at);
+	if (c == '\r' || c == '\n')
 		return;
 	http_blanks(buf, s);
+	http_forget();
 	c = (__u8)*HTTP_AT(buf, s->at);
 	if (c != '\r' && c != '\n')
 		s->number = HTTP_BAD_NUMBER;
@@ -564,10 +603,66 @@ static __always_inline int http_start(struct http_half *h, const char *buf, enum
 	return 1;
 }
 
-/* Looks at the s->len bytes of @buf (eight zero bytes follow them) in a phase below HTTP_SKIP; the caller has filled in
+/* Is the head at the start of the window the one that was kept? Then @h and @s are as if it had been read. */
+static __always_inline int http_head_same(const struct http_head *head, struct http_half *h, const char *buf,
+					  struct http_scan *s)
+{
+	__u32 bytes = head->bytes;
+
+	if (bytes < 16 || bytes > HTTP_HEAD_KEEP || bytes > s->len)
+		return 0;
+	/* The end first, because it tells heads of other lengths; it overlaps the last whole word. */
+	if (http_load8(HTTP_AT(buf, bytes - 8)) != http_load8(head->data + http_mask(bytes - 8, 255)))
+		return 0;
+	HTTP_LOOP
+	for (__u32 i = 0; i < HTTP_HEAD_KEEP - 8; i += 8) {
+		if (i + 8 > bytes)
+			break;
+		if (http_load8(buf + i) != http_load8(head->data + i))
+			return 0;
+	}
+	h->status = head->status;
+	h->flags = head->flags;
+	h->lengths = head->lengths;
+	h->length = head->length;
+	h->method = head->method;
+	h->version = head->version;
+	h->body = 0;
+	s->first = head->first;
+	s->end = bytes;
+	return 1;
+}
+
+/* Keeps the head that has just been read whole from the start of the window. */
+static __always_inline void http_head_keep(struct http_head *head, const struct http_half *h, const char *buf,
+					   const struct http_scan *s)
+{
+	if (s->end < 16 || s->end > HTTP_HEAD_KEEP)
+		return;
+	if (head->misses < HTTP_HEAD_TRIES + 15)
+		head->misses++;
+	else
+		head->misses = HTTP_HEAD_TRIES;
+	if (head->misses > HTTP_HEAD_TRIES)
+		return;
+	head->bytes = s->end;
+	head->first = s->first;
+	head->status = h->status;
+	head->flags = h->flags;
+	head->lengths = h->lengths;
+	head->length = h->length;
+	head->method = h->method;
+	head->version = h->version;
+	HTTP_LOOP
+	for (__u32 i = 0; i < HTTP_HEAD_KEEP; i += 8)
+		http_store8(head->data + i, http_load8(buf + i));
+}
+
+/* Looks at the s->len bytes of @buf (sixteen zero bytes follow them) in a phase below HTTP_SKIP; the caller has filled in
  * len, kind and asked. Returns how many bytes are done with; s->events says what happened. Nothing done and no event: the
- * line needs more bytes. At most one message starts and at most one ends in a call. */
-static __always_inline __u32 http_feed(struct http_half *h, const char *buf, struct http_scan *s)
+ * line needs more bytes. At most one message starts and at most one ends in a call. @head: of this direction. */
+static __always_inline __u32 http_feed(struct http_half *h, const char *buf, struct http_scan *s,
+				       struct http_head *head)
 {
 	int start;
 
@@ -579,6 +674,13 @@ static __always_inline __u32 http_feed(struct http_half *h, const char *buf, str
 	if (s->phase == HTTP_CHUNK)
 		return http_chunk(h, buf, s->len, s);
 
+	if (s->phase == HTTP_START && http_head_same(head, h, buf, s)) {
+		head->misses = 0;
+		h->phase = HTTP_HEAD;
+		s->events = HTTP_EV_START;
+		http_head_over(h, s->kind, s->asked, s);
+		return s->end;
+	}
 	start = s->phase == HTTP_START || s->phase == HTTP_SEEK;
 	/* Empty lines before a message are allowed (RFC 9112, 2.2). */
 	if (s->phase == HTTP_START && buf[0] == '\n')
@@ -611,6 +713,8 @@ static __always_inline __u32 http_feed(struct http_half *h, const char *buf, str
 	http_fields(h, buf, s->end ? s->end : s->line, s);
 	if (!s->end)
 		return s->line;
+	if (s->phase == HTTP_START)
+		http_head_keep(head, h, buf, s);
 	http_forget();
 	http_head_over(h, s->kind, s->asked, s);
 	return s->end;
@@ -668,37 +772,38 @@ static __always_inline __u64 http_skip(struct http_half *h, __u64 len, int *ret_
 	return take;
 }
 
-/* Copies the request line at the start of @buf up to the end of the path (second space, '?' or end of line) into @line,
- * at most HTTP_LINE_MAX bytes, and hashes it on top of @seed. Returns the bytes copied; HTTP_LINE_MAX: it was cut. Bytes of
- * @line behind them mean nothing. */
-static __always_inline __u32 http_copy_line(const char *buf, char *line, __u64 seed, __u64 *ret_hash)
+/* Copies the request line at the start of @buf up to the end of the path into @line, at most HTTP_LINE_MAX bytes, and
+ * hashes it on top of @seed. The path ends at '?', else before the version: s->first is the offset of the line's newline
+ * (HTTP_BUF: it has none here). s->at: the bytes copied; HTTP_LINE_MAX: it was cut. Bytes of @line behind them mean
+ * nothing. Returns the hash. */
+static __always_inline __u64 http_copy_line(const char *buf, char *line, __u64 seed, struct http_scan *s)
 {
-	__u64 hash = seed, word, hits, spaces;
-	__u32 bytes = HTTP_LINE_MAX;
+	__u32 end = HTTP_LINE_MAX;
 
+	if (s->first < HTTP_LINE_MAX + 10) /* " HTTP/1.1", perhaps a CR */
+		end = s->first - 9 - (*HTTP_AT(buf, s->first - 1) == '\r');
+	s->at = end;
+	http_forget();
+	end = s->at;
 	HTTP_LOOP
 	for (__u32 i = 0; i < HTTP_LINE_MAX / 8; i++) {
-		word = http_load8(buf + i * 8);
-		spaces = http_find_exact(word, ' ');
-		if (i < 3 && seed != ~0ull && spaces) { /* the space behind the method, once */
-			spaces &= spaces - 1;
-			seed = ~0ull;
-		}
-		hits = spaces | http_find_exact(word, '?') | http_find_exact(word, '\n');
-		if (hits) {
-			__u32 n = http_first(hits);
+		__u64 word = http_load8(buf + i * 8), hits = http_find(word, '?');
+		__u32 have = end - i * 8;
 
-			bytes = i * 8 + n;
-			word &= (1ull << (n & 7) * 8) - 1;
+		if (hits && http_first(hits) < have) {
+			have = http_first(hits);
+			s->at = i * 8 + have;
 		}
-		*(__u64 *)(line + i * 8) = word;
-		hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
-		hash ^= hash >> 32;
-		if (hits)
+		if (have < 8)
+			word &= (1ull << (have & 7) * 8) - 1;
+		http_store8(line + i * 8, word);
+		seed = (seed ^ word) * 0x9e3779b97f4a7c15ull;
+		seed ^= seed >> 32;
+		if (have <= 8)
 			break;
 	}
-	*ret_hash = hash;
-	return bytes;
+	http_forget();
+	return seed;
 }
 
 #endif

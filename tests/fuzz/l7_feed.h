@@ -12,6 +12,8 @@
 
 struct feed {
 	struct http_half half;
+	struct http_head head;
+	int forgetful; /* never meets a head again */
 	enum http_kind kind;
 	__u8 asked;
 	char buf[HTTP_BUF + 32];
@@ -23,13 +25,12 @@ struct feed {
 	unsigned bad;
 };
 
-static inline void feed_said(struct feed *f, __u32 events)
+static inline void feed_said(struct feed *f, __u32 events, struct http_scan *scan)
 {
 	if (events & HTTP_EV_START && f->kind == HTTP_REQUEST) {
-		__u64 hash;
-		__u32 bytes = http_copy_line(f->buf, f->line, 0, &hash);
-
-		f->line[bytes] = 0;
+		http_copy_line(f->buf, f->line, 0, scan);
+		assert(scan->at <= HTTP_LINE_MAX);
+		f->line[scan->at] = 0;
 		fprintf(f->out, "request %u %u [%s]\n", f->half.method, f->half.version, f->line);
 	} else if (events & HTTP_EV_START) {
 		fprintf(f->out, "response %u %u\n", f->half.status, f->half.version);
@@ -61,7 +62,7 @@ static inline void feed_segment(struct feed *f, const char *data, size_t len)
 			assert(took <= len - pos);
 			pos += took;
 			if (over)
-				feed_said(f, HTTP_EV_END);
+				feed_said(f, HTTP_EV_END, NULL);
 			continue;
 		}
 		want = f->half.phase == HTTP_CHUNK ? HTTP_CHUNK_LINE : HTTP_WINDOW;
@@ -69,12 +70,14 @@ static inline void feed_segment(struct feed *f, const char *data, size_t len)
 		memset(f->buf, 0xaa, sizeof(f->buf)); /* what an earlier window may have left */
 		memcpy(f->buf, f->carried, HTTP_CARRY);
 		memcpy(f->buf + f->carry, data + pos, fresh);
-		memset(f->buf + f->carry + fresh, 0, 8);
+		memset(f->buf + f->carry + fresh, 0, 16);
 		memset(&scan, 0xaa, sizeof(scan));
 		scan.len = f->carry + fresh;
 		scan.kind = f->kind;
 		scan.asked = f->asked;
-		done = http_feed(&f->half, f->buf, &scan);
+		if (f->forgetful)
+			f->head.bytes = 0;
+		done = http_feed(&f->half, f->buf, &scan, &f->head);
 		assert(done <= scan.len);
 		if (done) {
 			assert(done > f->carry || scan.events & HTTP_EV_BAD);
@@ -89,7 +92,7 @@ static inline void feed_segment(struct feed *f, const char *data, size_t len)
 			f->carry = scan.len;
 			pos = len;
 		}
-		feed_said(f, scan.events);
+		feed_said(f, scan.events, &scan);
 	}
 }
 
