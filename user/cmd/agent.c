@@ -186,12 +186,10 @@ static void agent_tell(struct pipeline *pipeline, const struct options *options)
 		return;
 	buf_init(&names, 4096);
 	pipeline_status(pipeline, status);
-	for (unsigned i = 0; i < status->signals_count; i++) {
+	/* Those that were asked for and do not run, the pipeline has told of. */
+	for (unsigned i = 0; i < status->signals_count; i++)
 		if (status->signals[i].running)
 			buf_printf(&names, "%s%s", names.used ? "," : "", status->signals[i].signal->name);
-		else
-			log_warn("%s is off: %s", status->signals[i].signal->name, status->signals[i].why);
-	}
 	log_info("ready: signals %s, prometheus %s, socket %s, otlp %s", names.data, prometheus ?: "off",
 		 socket ?: "off", otlp_wanted(options) ? "on" : "off"); /* its URL may hold a password */
 	buf_done(&names);
