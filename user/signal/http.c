@@ -351,9 +351,8 @@ static void http_span(struct http *h, const struct http_event *e, const struct h
 	char path_text[4 * HTTP_LINE_MAX + 1] = "", method[4 * HTTP_LINE_MAX + 1];
 	char local[HTTP_ADDRESS_ROOM], peer[HTTP_ADDRESS_ROOM];
 	struct slice path;
-	bool cut;
 
-	if (http_event_path(e, &path, &cut))
+	if (http_event_target(e, &path))
 		utf8_sanitise(path.data, path.bytes, path_text, sizeof(path_text));
 	span_str(&span, "role", e->role == HTTP_ROLE_CLIENT ? "client" : "server");
 	span_str(&span, "method", span_method(e, method, sizeof(method)));

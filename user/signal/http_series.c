@@ -156,6 +156,30 @@ bool http_event_path(const struct http_event *e, struct slice *ret, bool *ret_cu
 	return true;
 }
 
+bool http_event_target(const struct http_event *e, struct slice *ret)
+{
+	struct request_line line;
+
+	if (request_line_parse(e->line, e->line_bytes, &line))
+		return false;
+	switch (line.form) {
+	case TARGET_NONE:
+		return false;
+	case TARGET_ORIGIN:
+	case TARGET_ABSOLUTE:
+		*ret = line.path;
+		return true;
+	case TARGET_AUTHORITY:
+		*ret = line.authority;
+		return true;
+	case TARGET_ASTERISK:
+	case TARGET_OTHER:
+		*ret = line.target;
+		return true;
+	}
+	return false;
+}
+
 static void names_init(struct names *n)
 {
 	*n = (struct names){

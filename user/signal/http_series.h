@@ -54,6 +54,8 @@ __u64 http_lookup_route_overflow(const struct http_lookup *l);
 
 /* The path of the request as it came, without query; false: there is none. @ret_cut: more of it may follow. */
 bool http_event_path(const struct http_event *e, struct slice *ret, bool *ret_cut);
+/* What a person reads in its place: the path, or "*", or CONNECT's host:port; false: nothing. */
+bool http_event_target(const struct http_event *e, struct slice *ret);
 const char *http_method_name(__u8 method); /* "_OTHER" when not one of ours */
 const char *http_version_name(__u8 version);
 /* error.type of an exchange, interned or static; NULL: it is no error for that role. */
