@@ -267,8 +267,10 @@ static __always_inline struct l7_scratch *scratch_claim(__u64 token)
 
 /* ---- emit: an exchange that ended becomes a record or a table entry, exactly one of them ---- */
 
+/* @may_lock: a constant. Tracing programs have no spin locks on 5.10; there two ends at the same moment may keep the
+ * smaller maximum, counts and sums are exact all the same. */
 static __always_inline void l7_table_add(const struct http_key *key, __u64 duration_ns, __u64 request_bytes,
-					 __u64 response_bytes)
+					 __u64 response_bytes, int may_lock)
 {
 	volatile struct http_control *ctl = control_get();
 	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns, ctl ? ctl->zero : 0);
@@ -303,14 +305,16 @@ static __always_inline void l7_table_add(const struct http_key *key, __u64 durat
 	if (ctl && (duration_ns > st->max_ns || st->max_interval != ctl->interval)) {
 		__u64 interval = ctl->interval;
 
-		bpf_spin_lock(&st->lock);
+		if (may_lock)
+			bpf_spin_lock(&st->lock);
 		if (st->max_interval != interval) {
 			st->max_interval = interval;
 			st->max_ns = duration_ns;
 		} else if (duration_ns > st->max_ns) {
 			st->max_ns = duration_ns;
 		}
-		bpf_spin_unlock(&st->lock);
+		if (may_lock)
+			bpf_spin_unlock(&st->lock);
 	}
 }
 
@@ -405,7 +409,7 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 	key.role = known->role;
 	key.version = ex->version;
 	key.error = error;
-	l7_table_add(&key, duration_ns, ex->request_bytes, ex->response_bytes);
+	l7_table_add(&key, duration_ns, ex->request_bytes, ex->response_bytes, sk != NULL);
 }
 
 /* ---- exchanges in flight ---- */
