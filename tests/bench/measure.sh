@@ -181,8 +181,11 @@ extra_memory() { # containers with one connection each, idle afterwards
 	done
 }
 crowd_size() {
-	curl -s "http://127.0.0.1:$METRICS/metrics" | awk '/^http_server_request_duration_seconds_count{/ && match($0, /container_id="[^"]*/) {
-		seen[substr($0, RSTART, RLENGTH)] = 1 } END { n = 0; for (id in seen) n++; print n }'
+	curl -s "http://127.0.0.1:$METRICS/metrics" | awk '
+		index($0, "http_server_request_duration_seconds_count{") == 1 && match($0, /container_id="[^"]*/) {
+			seen[substr($0, RSTART, RLENGTH)] = 1
+		}
+		END { n = 0; for (id in seen) n++; print n }'
 }
 crowd_seen() { [ "$(crowd_size)" -ge "$1" ]; }
 
