@@ -11,16 +11,15 @@
 
 #include <linux/types.h>
 
-#define HIST_SCALE 3
-#define HIST_EXP_MIN \
-	(-136) /* first whole bucket: (2^-17, 2^(-135/8)] seconds; below 7.6 us is one slot */
-#define HIST_EXP_MAX        55 /* last whole bucket: up to 128 s; above is one slot */
-#define HIST_EXP_COUNT      (HIST_EXP_MAX - HIST_EXP_MIN + 1)
+#define HIST_SCALE	    3
+#define HIST_EXP_MIN	    (-136) /* first whole bucket: (2^-17, 2^(-135/8)] seconds; below 7.6 us is one slot */
+#define HIST_EXP_MAX	    55	   /* last whole bucket: up to 128 s; above is one slot */
+#define HIST_EXP_COUNT	    (HIST_EXP_MAX - HIST_EXP_MIN + 1)
 #define HIST_EXPLICIT_COUNT 14
 /* The 14 explicit boundaries coincide with exponential ones for 0.25, 0.5 and 1 s. */
 #define HIST_SHARED_COUNT 3
-#define HIST_SLOTS        (1 + HIST_EXP_COUNT + HIST_EXPLICIT_COUNT - HIST_SHARED_COUNT + 1)
-#define HIST_TABLE        256 /* length of the threshold array: a power of two, the rest is "no bound" */
+#define HIST_SLOTS	  (1 + HIST_EXP_COUNT + HIST_EXPLICIT_COUNT - HIST_SHARED_COUNT + 1)
+#define HIST_TABLE	  256 /* length of the threshold array: a power of two, the rest is "no bound" */
 
 /* Slot of @value: the smallest s with value <= threshold[s]. @threshold has HIST_TABLE entries, the unused ones ~0.
  * @zero is 0; the kernel half reads it from a map, or the verifier would follow each of the 256 ways through the search. */

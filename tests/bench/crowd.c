@@ -69,8 +69,8 @@ static void talk(void)
 	char text[512];
 	int server;
 
-	if (listener < 0 || client < 0 || bind(listener, (struct sockaddr *)&here, sizeof(here)) || listen(listener, 1) ||
-	    getsockname(listener, (struct sockaddr *)&here, &bytes) ||
+	if (listener < 0 || client < 0 || bind(listener, (struct sockaddr *)&here, sizeof(here)) ||
+	    listen(listener, 1) || getsockname(listener, (struct sockaddr *)&here, &bytes) ||
 	    connect(client, (struct sockaddr *)&here, sizeof(here)))
 		die("connect");
 	server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);

@@ -140,7 +140,10 @@ static void serve(int fd, int file, size_t file_bytes, bool by_splice)
 		memmove(buf, end, have);
 
 		snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nConnection: keep-alive\r\nContent-Length: %zu\r\n\r\n",
-			 fail ? "500 Internal Server Error" : "200 OK", fail ? 0 : file < 0 ? 6 : file_bytes);
+			 fail ? "500 Internal Server Error" : "200 OK",
+			 fail	    ? 0
+			 : file < 0 ? 6
+				    : file_bytes);
 		if (!send_whole(fd, head, strlen(head), file < 0 || fail ? 0 : MSG_MORE))
 			return;
 		if (fail)
@@ -152,7 +155,7 @@ static void serve(int fd, int file, size_t file_bytes, bool by_splice)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
 	int listener, fd, file = -1, one = 1, none = 0;
 	size_t file_bytes = 0;
 	struct stat st;

@@ -14,12 +14,12 @@
 #include <unistd.h>
 
 #define PROGRAMS_MAX 256
-#define STATS_BYTES (64u << 10)		/* log level 4 is three lines a program */
-#define LOG_BYTES ((16u << 20) - 1)	/* the most that 5.10 accepts */
-#define LINES_SHOWN 100
+#define STATS_BYTES  (64u << 10)       /* log level 4 is three lines a program */
+#define LOG_BYTES    ((16u << 20) - 1) /* the most that 5.10 accepts */
+#define LINES_SHOWN  100
 
 #define LOG_LEVEL_BRANCHES 1
-#define LOG_LEVEL_STATS 4
+#define LOG_LEVEL_STATS	   4
 
 static bool verbose; /* libbpf's own words are shown */
 
