@@ -140,7 +140,7 @@ struct l7_scratch {
 	__u64 owner; /* 0: free; else a token of the run that has it */
 	struct http_scan scan;
 	__u32 fresh; /* bytes of the window that are new */
-	__u32 pad;
+	__u32 over;  /* a message is over */
 	char buf[HTTP_BUF + 32];
 };
 
@@ -575,8 +575,8 @@ static __always_inline void l7_response_started(struct bpf_sock *sk, struct l7_c
 {
 	struct l7_exchange *ex;
 
-	h->open = 1;
-	if (conn->head == conn->tail) {
+	h->open = conn->head != conn->tail; /* what answers nothing must not end the next exchange */
+	if (!h->open) {
 		if (h->m.status < 200 && h->m.status != 101)
 			return;
 		if (conn->flushed)
@@ -714,7 +714,7 @@ static __always_inline int l7_contradicts(struct l7_scratch *s)
 	__u32 method_len;
 
 	if (s->scan.kind == HTTP_REQUEST)
-		return word == HTTP_1_1 || word == HTTP_1_0;
+		return (word == HTTP_1_1 || word == HTTP_1_0) && s->buf[8] == ' '; /* else the tail of a request line */
 	http_method(word, &method_len);
 	return method_len;
 }
@@ -788,27 +788,18 @@ static __always_inline void l7_events(struct bpf_sock *sk, struct l7_conn *conn,
 		return;
 	}
 	if (events & HTTP_EV_END)
-		l7_message_over(sk, conn, dir, kind == HTTP_REQUEST, now_ns);
+		s->over = 1;
 	if (events & HTTP_EV_TUNNEL)
 		conn->state = CONN_IGNORED;
 }
 
-/* Works on the segment in hand from h->pos; at most one message starts and one ends. */
-static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_conn *conn, int dir,
+/* Reads the next window of the segment in hand. */
+static __always_inline void l7_read(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_conn *conn, int dir,
 				    struct l7_scratch *s, __u64 now_ns)
 {
 	struct l7_half *h = &conn->half[dir];
 	__u32 fresh, done;
 
-	if (h->m.phase >= HTTP_SKIP) {
-		int over;
-
-		h->pos += http_skip(&h->m, h->end - h->pos, &over);
-		if (over)
-			l7_message_over(sk, conn, dir, l7_is_request(conn, dir), now_ns);
-		if (h->pos >= h->end)
-			return;
-	}
 	if (conn->state == CONN_NEW && !h->carry && !l7_worth_a_look(conn, dir)) {
 		h->pos = h->end;
 		return;
@@ -843,6 +834,28 @@ static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, 
 	}
 	http_forget();
 	l7_events(sk, conn, dir, s, now_ns);
+}
+
+/* Works on the segment in hand from h->pos: reads a window, then skips what need not be read. At most one message starts
+ * and one ends. */
+static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_conn *conn, int dir,
+				    struct l7_scratch *s, __u64 now_ns)
+{
+	struct l7_half *h = &conn->half[dir];
+
+	s->over = 0;
+	if (h->m.phase < HTTP_SKIP)
+		l7_read(skb, sk, conn, dir, s, now_ns);
+	http_forget();
+	if (h->m.phase >= HTTP_SKIP && h->pos < h->end) {
+		int over;
+
+		h->pos += http_skip(&h->m, h->end - h->pos, &over);
+		s->over |= over;
+	}
+	http_forget();
+	if (s->over)
+		l7_message_over(sk, conn, dir, l7_is_request(conn, dir), now_ns);
 }
 
 /* ---- order of segments ---- */
