@@ -59,8 +59,9 @@ struct http_half {
 
 /* The last head of a direction that was short enough to keep, with what it said. One that comes again byte by byte (health
  * checks, clients that poll) need not be read again: comparing costs a fifth of that. */
-#define HTTP_HEAD_KEEP	192 /* a multiple of 8 */
-#define HTTP_HEAD_TRIES 4   /* heads that differ, one after the other, before only every 16th is kept */
+#define HTTP_HEAD_KEEP	256 /* a power of two */
+#define HTTP_HEAD_BLOCK 32
+#define HTTP_HEAD_TRIES 4 /* heads that differ, one after the other, before only every 16th is kept */
 
 struct http_head {
 	__u64 length;
@@ -73,7 +74,7 @@ struct http_head {
 	__u8 version;
 	__u8 misses;
 	__u8 pad[5];
-	char data[HTTP_HEAD_KEEP + 72]; /* room for the masked index of http_head_same() */
+	char data[HTTP_HEAD_KEEP + HTTP_HEAD_BLOCK]; /* a block may begin at any place */
 };
 
 /* What one call of http_feed() found; in memory that the caller owns, because 5.10's verifier would otherwise walk
@@ -603,22 +604,28 @@ static __always_inline int http_start(struct http_half *h, const char *buf, enum
 	return 1;
 }
 
+static __always_inline int http_block_differs(const char *a, const char *b)
+{
+	return ((http_load8(a) ^ http_load8(b)) | (http_load8(a + 8) ^ http_load8(b + 8)) |
+		(http_load8(a + 16) ^ http_load8(b + 16)) | (http_load8(a + 24) ^ http_load8(b + 24))) != 0;
+}
+
 /* Is the head at the start of the window the one that was kept? Then @h and @s are as if it had been read. */
 static __always_inline int http_head_same(const struct http_head *head, struct http_half *h, const char *buf,
 					  struct http_scan *s)
 {
-	__u32 bytes = head->bytes;
+	__u32 bytes = head->bytes, last = bytes - HTTP_HEAD_BLOCK;
 
-	if (bytes < 16 || bytes > HTTP_HEAD_KEEP || bytes > s->len)
+	if (!bytes || bytes > s->len)
 		return 0;
-	/* The end first, because it tells heads of other lengths; it overlaps the last whole word. */
-	if (http_load8(HTTP_AT(buf, bytes - 8)) != http_load8(head->data + http_mask(bytes - 8, 255)))
+	/* The end first, because it tells heads of other lengths; it overlaps the last whole block. */
+	if (http_block_differs(HTTP_AT(buf, last), head->data + http_mask(last, HTTP_HEAD_KEEP - 1)))
 		return 0;
 	HTTP_LOOP
-	for (__u32 i = 0; i < HTTP_HEAD_KEEP - 8; i += 8) {
-		if (i + 8 > bytes)
+	for (__u32 i = 0; i < HTTP_HEAD_KEEP; i += HTTP_HEAD_BLOCK) {
+		if (i >= last)
 			break;
-		if (http_load8(buf + i) != http_load8(head->data + i))
+		if (http_block_differs(buf + i, head->data + i))
 			return 0;
 	}
 	h->status = head->status;
@@ -637,7 +644,7 @@ static __always_inline int http_head_same(const struct http_head *head, struct h
 static __always_inline void http_head_keep(struct http_head *head, const struct http_half *h, const char *buf,
 					   const struct http_scan *s)
 {
-	if (s->end < 16 || s->end > HTTP_HEAD_KEEP)
+	if (s->end < HTTP_HEAD_BLOCK || s->end > HTTP_HEAD_KEEP)
 		return;
 	if (head->misses < HTTP_HEAD_TRIES + 15)
 		head->misses++;
