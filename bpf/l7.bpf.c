@@ -103,9 +103,10 @@ struct l7_conn {
 	__u8 kept;  /* kept segments in l7_reorders */
 	__u8 abort; /* enum http_error under which what is in flight is being ended */
 	__u8 inline_busy;
-	__u8 parked;  /* its first segment came in on the listener and waits in l7_reorders */
-	__u8 flushed; /* what was in flight was given up: answers without a request are expected */
-	__u8 pad[3];
+	__u8 parked;	/* its first segment came in on the listener and waits in l7_reorders */
+	__u8 flushed;	/* what was in flight was given up: answers without a request are expected */
+	__u8 line_kept; /* known.first still holds the line of the request head that is kept */
+	__u8 pad[2];
 	__u64 parked_ns; /* when it did */
 	struct l7_half half[2];
 	struct l7_known known;
@@ -269,8 +270,8 @@ static __always_inline struct l7_scratch *scratch_claim(__u64 token)
 
 /* @may_lock: a constant. Tracing programs have no spin locks on 5.10; there two ends at the same moment may keep the
  * smaller maximum, counts and sums are exact all the same. */
-static __always_inline void l7_table_add(const struct http_key *key, __u64 duration_ns, __u64 request_bytes,
-					 __u64 response_bytes, int may_lock)
+static __always_inline void l7_table_add(struct http_count *count, const struct http_key *key, __u64 duration_ns,
+					 __u64 request_bytes, __u64 response_bytes, int may_lock)
 {
 	volatile struct http_control *ctl = control_get();
 	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns, ctl ? ctl->zero : 0);
@@ -286,14 +287,14 @@ static __always_inline void l7_table_add(const struct http_key *key, __u64 durat
 
 		st = bpf_map_lookup_elem(&http_table, &overflow); /* made by user space before attach */
 		if (!st) {
-			COUNT(lost[LOSS_TABLE]);
+			__sync_fetch_and_add(&count->lost[LOSS_TABLE], 1);
 			return;
 		}
 	}
 	if (key->label == HTTP_LABEL_NONE)
-		COUNT(unlabelled);
+		__sync_fetch_and_add(&count->unlabelled, 1);
 	else
-		COUNT(table);
+		__sync_fetch_and_add(&count->table, 1);
 	__sync_fetch_and_add(&st->count, 1);
 	__sync_fetch_and_add(&st->sum_ns, duration_ns);
 	if (request_bytes)
@@ -388,16 +389,20 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 	volatile struct http_control *ctl = control_get();
 	__u64 duration_ns = end_ns - ex->start_ns;
 	struct http_key key = {};
+	__u32 zero = 0;
+	struct http_count *count = bpf_map_lookup_elem(&http_counts, &zero);
 
-	COUNT(seen);
+	if (!count)
+		return; /* there is always one */
+	__sync_fetch_and_add(&count->seen, 1);
 	if (l7_filtered(known, ex, duration_ns)) {
-		COUNT(filtered);
+		__sync_fetch_and_add(&count->filtered, 1);
 		return;
 	}
 	if (config.labels && ctl && !ctl->records)
 		key.label = l7_label(known, ex);
 	if (key.label == HTTP_LABEL_NONE && l7_record(sk, known, ex, end_ns, error)) {
-		COUNT(ring);
+		__sync_fetch_and_add(&count->ring, 1);
 		return;
 	}
 	if (config.labels &&
@@ -409,7 +414,7 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 	key.role = known->role;
 	key.version = ex->version;
 	key.error = error;
-	l7_table_add(&key, duration_ns, ex->request_bytes, ex->response_bytes, sk != NULL);
+	l7_table_add(count, &key, duration_ns, ex->request_bytes, ex->response_bytes, sk != NULL);
 }
 
 /* ---- exchanges in flight ---- */
@@ -559,10 +564,14 @@ static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_co
 	if (!ex)
 		return;
 	ex->start_ns = h->start_ns;
-	ex->method = h->m.method;
 	ex->version = h->m.version;
-	ex->path_hash = http_copy_line(s->buf, ex->line, conn->known.seed, &s->scan);
-	ex->line_bytes = s->scan.at < HTTP_LINE_MAX ? s->scan.at : HTTP_LINE_MAX;
+	if (ex != &conn->known.first || s->scan.known != HTTP_HEAD_IS_SAME || !conn->line_kept) {
+		ex->method = h->m.method;
+		ex->path_hash = http_copy_line(s->buf, ex->line, conn->known.seed, &s->scan);
+		ex->line_bytes = s->scan.at < HTTP_LINE_MAX ? s->scan.at : HTTP_LINE_MAX;
+		if (ex == &conn->known.first)
+			conn->line_kept = s->scan.known == HTTP_HEAD_IS_KEPT;
+	}
 	if (ex->line_bytes >= HTTP_LINE_MAX)
 		ex->flags = HTTP_FLAG_LINE_CUT;
 	if (config.shadow && ex == &conn->known.first &&

@@ -59,9 +59,11 @@ struct http_half {
 
 /* The last head of a direction that was short enough to keep, with what it said. One that comes again byte by byte (health
  * checks, clients that poll) need not be read again: comparing costs a fifth of that. */
-#define HTTP_HEAD_KEEP	256 /* a power of two */
-#define HTTP_HEAD_BLOCK 32
-#define HTTP_HEAD_TRIES 4 /* heads that differ, one after the other, before only every 16th is kept */
+#define HTTP_HEAD_KEEP	  256 /* a power of two */
+#define HTTP_HEAD_BLOCK	  32
+#define HTTP_HEAD_IS_KEPT 1 /* it has just been kept */
+#define HTTP_HEAD_IS_SAME 2 /* it came again */
+#define HTTP_HEAD_TRIES	  4 /* heads that differ, one after the other, before only every 16th is kept */
 
 struct http_head {
 	__u64 length;
@@ -99,7 +101,7 @@ struct http_scan {
 	__u8 kind;  /* enum http_kind */
 	__u8 asked; /* method of the request that a response answers */
 	__u8 phase; /* of the half, as the window found it */
-	__u8 pad;
+	__u8 known; /* HTTP_HEAD_*: what the kept head is to this one */
 };
 
 #define HTTP_EV_START	1  /* a start line was recognised: it begins at offset 0 (see http_scan.first) */
@@ -637,12 +639,13 @@ static __always_inline int http_head_same(const struct http_head *head, struct h
 	h->body = 0;
 	s->first = head->first;
 	s->end = bytes;
+	s->known = HTTP_HEAD_IS_SAME;
 	return 1;
 }
 
 /* Keeps the head that has just been read whole from the start of the window. */
 static __always_inline void http_head_keep(struct http_head *head, const struct http_half *h, const char *buf,
-					   const struct http_scan *s)
+					   struct http_scan *s)
 {
 	if (s->end < HTTP_HEAD_BLOCK || s->end > HTTP_HEAD_KEEP)
 		return;
@@ -652,6 +655,7 @@ static __always_inline void http_head_keep(struct http_head *head, const struct 
 		head->misses = HTTP_HEAD_TRIES;
 	if (head->misses > HTTP_HEAD_TRIES)
 		return;
+	s->known = HTTP_HEAD_IS_KEPT;
 	head->bytes = s->end;
 	head->first = s->first;
 	head->status = h->status;
@@ -674,6 +678,7 @@ static __always_inline __u32 http_feed(struct http_half *h, const char *buf, str
 	int start;
 
 	s->events = 0;
+	s->known = 0;
 	s->phase = h->phase;
 	http_forget();
 	if (h->flags & HTTP_IN_LINE)
