@@ -7,7 +7,7 @@
 #   none     nothing: the noise of the method
 #   empty    empty programs on the two hooks: the floor
 #   both     weir agent          server   weir agent --role=server
-# In:  COLUMNS PAIRS SECONDS_EACH (of load) WARM (s), EXTRAS (words: fixed limited programs memory idle), DIRECTORY (of this file's
+# In:  COLUMNS PAIRS SECONDS_EACH (of load) WARM (s), EXTRAS (words: fixed limited programs memory idle profile), DIRECTORY (of this file's
 #      companions), RUN (for sockets and logs), PORT, METRICS (port of /metrics)
 [ -r /job.env ] && . /job.env
 : "${COLUMNS:=none empty both server}" "${PAIRS:=1}" "${SECONDS_EACH:=1}" "${WARM:=5}" "${EXTRAS=fixed limited programs memory idle}"
@@ -119,6 +119,9 @@ stop_both() {
 stop_server() { stop_both; }
 agent_gone() { ! kill -0 $agent 2>/dev/null || grep -q '^State:.Z' /proc/$agent/status; }
 
+# Whoever else hangs on these hooks makes every packet dearer, before and after.
+others() { bpftool cgroup show "$mount" | grep -c cgroup_inet; }
+
 is_weir() { [ "$column" = both ] || [ "$column" = server ]; }
 
 # From start to the first request that the agent shows: pokes nginx until it does.
@@ -144,17 +147,22 @@ run_limited() {
 	echo max 100000 >"$groups/agent/cpu.max"
 }
 
-extra_programs() { # what each program costs a run, the clock of the statistics included
-	local n
+extra_programs() { # what each of its programs costs a run, the clock of the statistics included
+	local n ids
+	ids=$(cat /proc/$agent/fdinfo/* 2>/dev/null | awk '$1 == "prog_id:" { print $2 }' | tr '\n' ' ')
 	echo 1 >/proc/sys/kernel/bpf_stats_enabled
 	n=$(served)
 	load "$SECONDS_EACH"
 	n=$(($(served) - n))
 	echo 0 >/proc/sys/kernel/bpf_stats_enabled
-	bpftool prog show | awk -v n=$n -v column=$column '
-		/^[0-9]+: / {
-			id = $1
-			name = type = ""
+	bpftool prog show | awk -v n=$n -v column=$column -v ids="$ids" '
+		BEGIN {
+			split(ids, list)
+			for (i in list)
+				ours[list[i] ":"] = 1
+		}
+		/^[0-9]+: / && (column == "empty" ? / name empty_/ : $1 in ours) {
+			name = ""
 			for (i = 2; i < NF; i++) {
 				if ($i == "name") name = $(i + 1)
 				if ($i == "run_time_ns") ns = $(i + 1)
@@ -197,6 +205,12 @@ extra_idle() {
 	echo "R idle $column seconds=$(minus "$(now)" "$t0") cpu_ns=$(minus "$(agent_ns)" "$n0") rss_kb=$(agent_kb VmRSS)"
 }
 
+extra_profile() { # where things lie, for tests/bench/report profile
+	echo "R profiled $column requests=$1"
+	lines
+	gzip -c /proc/kallsyms | base64 | sed 's/^/K /'
+}
+
 measure() { # pair
 	local t0 n0 without
 	load "$SECONDS_EACH"
@@ -212,6 +226,7 @@ measure() { # pair
 		n0=$(agent_ns)
 		exactly load "$SECONDS_EACH"
 		echo "R rate $column pair=$1 without=$without with=$rate $(counts) wrk=$total agent_ns=$(minus "$(agent_ns)" "$n0") first_s=$first rss_kb=$(agent_kb VmRSS)"
+		wants profile && extra_profile "$work_served"
 		if [ "$1" = 1 ]; then
 			wants fixed && exactly run_fixed && echo "R fixed $column $(counts) sent=20011" &&
 				exactly run_short && echo "R short $column $(counts) sent=2003"
@@ -247,6 +262,7 @@ sed "s|RUN|$RUN|; s|PORT|$PORT|" "$DIRECTORY/nginx.conf" >"$RUN/nginx.conf"
 (inside web taskset 1 nginx -e stderr -c "$RUN/nginx.conf") >"$RUN/nginx.log" 2>&1 & web=$!
 await 100 web_up || { say "nginx does not answer:"; cat "$RUN/nginx.log" >&2; exit 1; }
 
+[ "$(others)" = 0 ] || say "$(others) programs of somebody else are attached to the same hooks: do not believe the figures"
 echo "R machine $(uname -r) cpus=$(nproc) clock=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 load "$WARM" # the first seconds of a machine are slow
 for pair in $(seq "$PAIRS"); do
