@@ -331,8 +331,8 @@ def test_trap_04_hole_in_a_body(observer, line):
     observer.expect(cgroup, "server", [Exchange("PUT", "/hole", sent=30000, got=5), get5])
 
 
-def test_trap_04_reordered_response_to_a_client(lab, observer, tun):
-    """The client's role: the peer is the server, its response arrives in the wrong order and twice."""
+def passive(lab, tun):
+    """The kernel is the client, the peer is the server: (peer, client socket, cgroup of the client)."""
     space, device = tun
     cgroup = lab.cgroup("client")
     with space.inside(), cgroup.inside():
@@ -343,8 +343,16 @@ def test_trap_04_reordered_response_to_a_client(lab, observer, tun):
         client.connect((device.peer, 8080))
     peer.accept()
     client.settimeout(DEADLINE_S)
+    return peer, client, cgroup
+
+
+@pytest.mark.parametrize("orders", [[[0, 1, 2], [2, 1, 0], [1, 1, 0, 2, 0], [2, 0, 1]], [[2, 1, 0]], [[1, 2, 0]], [[1, 0, 2]]],
+                         ids=["later", "first_reversed", "first_last", "first_swapped"])
+def test_trap_04_reordered_response_to_a_client(lab, observer, tun, orders):
+    """The client's role: the response arrives in the wrong order and twice; also the first one of the connection."""
+    peer, client, cgroup = passive(lab, tun)
     done = 0
-    for order in ([0, 1, 2], [2, 1, 0], [1, 1, 0, 2, 0], [2, 0, 1]):
+    for order in orders:
         client.sendall(b(GET))
         done += len(GET)
         peer.read(done)
@@ -353,7 +361,34 @@ def test_trap_04_reordered_response_to_a_client(lab, observer, tun):
         for i in order:
             peer.segment(at + cut[i], b(OK5[cut[i]:cut[i + 1]]))
         assert recv_exactly(client, len(OK5)) == b(OK5)
-    observer.expect(cgroup, "client", [get5] * 4)
+    observer.expect(cgroup, "client", [get5] * len(orders))
+
+
+@pytest.mark.parametrize("behind", [1, 3, 4, 5, 20])
+def test_trap_04_head_of_a_response_comes_last(lab, observer, tun, behind):
+    """The first segment of a large response is lost and comes again behind the rest of it. Four segments are kept; with
+    more the exchange may be lost, but then it is counted as such."""
+    peer, client, cgroup = passive(lab, tun)
+    before = observer.agent.law()["lost"]
+    response = b("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1000 * behind)) + b"x" * 1000 * behind
+    head = len(response) - 1000 * behind
+    done = 0
+    for i in range(3):
+        client.sendall(b(GET))
+        done += len(GET)
+        peer.read(done)
+        at = peer.sent_end
+        for start in range(head, len(response), 1000):
+            peer.segment(at + start, response[start:start + 1000])
+        peer.segment(at, response[:head])
+        assert recv_exactly(client, len(response)) == response
+    if behind <= 4:
+        observer.expect(cgroup, "client", [Exchange(got=1000 * behind)] * 3)
+        return
+    records = observer.records(cgroup, "client")
+    assert not [r for r in records if r.get("error") or r["status"] != 200]
+    after = observer.agent.law()["lost"]
+    assert after.get("reorder", 0) - before.get("reorder", 0) >= 3 - len(records)
 
 
 def test_trap_04_backlog(lab, observer):
@@ -457,21 +492,13 @@ def test_trap_06_last_byte_is_not_the_fin(lab, observer):
 
 def test_trap_06_silent_time_out(lab, observer, tun):
     """The peer never answers again and the kernel gives up: no packet ends this connection."""
-    space, device = tun
-    cgroup = lab.cgroup("client")
-    with space.inside(), cgroup.inside():
-        client = lab.own(socket.socket())
+    peer, client, cgroup = passive(lab, tun)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
-    peer = Peer(device, 0, own_port=8080)
-    client.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        client.connect((device.peer, 8080))
-    peer.accept()
-    client.settimeout(DEADLINE_S)
     client.sendall(b(GET))
     with pytest.raises(OSError):
         client.recv(1)
     client.close()
+    assert not peer.reset
     observer.expect(cgroup, "client", [Exchange(status=None, error="connection_timeout")])
 
 
@@ -793,7 +820,7 @@ def test_loss_of_small_requests(lab, observer):
     drop_one_in(space, 100)
     process = lab.spawn("/usr/bin/ab", "-q", "-k", "-n", 2003, "-c", 16, server.url(), cgroup=client)
     assert process.wait(60) == 0
-    assert dropped(space) > 10
+    assert dropped(space) > 3
     observer.expect_counts(client, "client", {(200, None): 2003})
     observer.expect_counts(server.cgroup, "server", {(200, None): 2003})
 
