@@ -360,7 +360,7 @@ def test_trace_duration(lab, agent):
 def test_trace_when_the_agent_ends(lab, agent):
     process = lab.spawn(BINARY, "trace", "http", "--socket=" + agent.socket, "--path=/none-such")
     wait_until(lambda: "tracing http by" in process.output(), process.output)
-    agent.process.signal(signal.SIGKILL)
+    assert agent.stop(signal.SIGKILL) == -signal.SIGKILL
     assert process.wait() == 1
     assert "weir trace: " in process.output().splitlines()[-1]
 
