@@ -24,7 +24,6 @@
 struct running {
 	struct signal_ctx ctx;
 	bool loaded;
-	bool detached;
 	struct why why; /* when not loaded */
 };
 
@@ -44,9 +43,7 @@ struct pipeline {
 	unsigned records_wanted; /* how many ask for every record */
 	int timer;
 	bool started;
-	struct cgroup_counts {
-		__u64 delivered;
-	} cgroups;
+	__u64 cgroups_delivered; /* records of the life cycle of cgroups */
 };
 
 /* ---- the picture: kernel records have been decoded as they came; once an interval, the rest */
@@ -60,13 +57,13 @@ static void pipeline_turn(struct pipeline *p)
 {
 	struct snapshot *snap;
 
-	pipeline_drain(p);	 /* kernel tables  -> series    */
-	pipeline_publish(p);	 /* our own counts -> series    */
-	snap = pipeline_take(p); /* series         -> snapshot, cgroup ids -> containers */
+	pipeline_drain(p);	 /* kernel tables -> series */
+	pipeline_publish(p);	 /* our own counts -> series */
+	snap = pipeline_take(p); /* series -> snapshot, cgroup ids -> containers */
 	if (snap)
-		outputs_write(&p->outputs, snap); /* snapshot     -> everybody */
+		outputs_write(&p->outputs, snap); /* snapshot -> everybody */
 	snapshot_unref(snap);
-	pipeline_expire(p); /* what is gone is forgotten   */
+	pipeline_expire(p); /* what is gone is forgotten */
 }
 
 static void pipeline_interval(void *arg, __u64 late)
@@ -86,7 +83,7 @@ static int pipeline_cgroup(struct pipeline *p, const struct event_hdr *hdr)
 
 	if (err)
 		return err;
-	p->cgroups.delivered++;
+	p->cgroups_delivered++;
 	if (!change.made)
 		identity_gone(p->identity, change.cgroup_id);
 	else if (*change.path)
@@ -203,7 +200,7 @@ static void cgroups_publish(struct pipeline *p)
 	__u64 seen;
 
 	kernel_maps_counts(p->maps, &seen, &lost[LOSS_RING]);
-	selfstat_signal(p->aggregate, CGROUP_SIGNAL, seen, p->cgroups.delivered, 0, lost, p->start_ns);
+	selfstat_signal(p->aggregate, CGROUP_SIGNAL, seen, p->cgroups_delivered, 0, lost, p->start_ns);
 	identity_use(p->identity, &use);
 	selfstat_gauge(p->aggregate, SELFSTAT_identity_count, NULL, NULL, use.cgroups);
 	selfstat_total(p->aggregate, SELFSTAT_identity_missed, NULL, NULL, use.missed, p->start_ns);
@@ -437,7 +434,6 @@ static void pipeline_end(struct pipeline *p)
 
 		if (r->loaded && r->ctx.signal->detach)
 			r->ctx.signal->detach(&r->ctx);
-		r->detached = true;
 	}
 	pipeline_turn(p);
 	outputs_flush(&p->outputs, time_now_ns() + p->options.flush_ns);
