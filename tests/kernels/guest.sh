@@ -114,6 +114,16 @@ expect post_continue 3 POST 201 curl -sS -o /dev/null -H 'Expect: 100-continue' 
 expect chunked_request 3 POST 201 curl -sS -o /dev/null -H 'Expect:' -H 'Transfer-Encoding: chunked' --data-binary @/tmp/body "$h/upload?[1-3]"
 expect sendfile 7 GET 200 curl -sS -o /dev/null "$h/big?[1-7]"
 
+# Segments that are lost, and come again. (busybox has a tc of its own and prefers it.)
+if /bin/tc qdisc add dev lo root netem loss 5% delay 1ms 2>/tmp/tc.log; then
+	expect netem_loss 61 GET 200 curl -sS -o /dev/null "$h/hello?[1-61]"
+	retransmitted=$(awk '$1 == "Tcp:" && $13 ~ /^[0-9]/ { print $13 }' /proc/net/snmp)
+	check netem_retransmits "$retransmitted segments retransmitted: the case shows nothing" [ "$retransmitted" -gt 0 ]
+	/bin/tc qdisc del dev lo root
+else
+	not_ok netem_loss "no netem: $(tail -n 1 /tmp/tc.log)"
+fi
+
 # Saturation: nginx is the witness of what it served. wrk cuts its connections off at the end, which is not a served request.
 whole() { echo $(($(sum "$1" "$2") - $(sum "$1" "$2" error_type=\"connection))); }
 saturated() {
