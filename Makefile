@@ -171,7 +171,7 @@ bench: all
 lint: $(GEN)
 	@tests/lint/run
 test: deps
-	@.ci/run
+	@BUILD=$(BUILD) tests/run
 run: deps-build
 	@$(MAKE) --no-print-directory all
 	@deploy/demo/run $(WEIR)
