@@ -366,10 +366,9 @@ def test_trap_04_reordered_response_to_a_client(lab, observer, tun, orders):
 
 @pytest.mark.parametrize("behind", [1, 3, 4, 5, 20])
 def test_trap_04_head_of_a_response_comes_last(lab, observer, tun, behind):
-    """The first segment of a large response is lost and comes again behind the rest of it. Four segments are kept; with
-    more the exchange may be lost, but then it is counted as such."""
+    """The first segment of a large response is lost and comes again behind the rest of it. Four segments are kept; of
+    more, inside a body of known length, their number of bytes is enough."""
     peer, client, cgroup = passive(lab, tun)
-    before = observer.agent.law()["lost"]
     response = b("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1000 * behind)) + b"x" * 1000 * behind
     head = len(response) - 1000 * behind
     done = 0
@@ -382,13 +381,7 @@ def test_trap_04_head_of_a_response_comes_last(lab, observer, tun, behind):
             peer.segment(at + start, response[start:start + 1000])
         peer.segment(at, response[:head])
         assert recv_exactly(client, len(response)) == response
-    if behind <= 4:
-        observer.expect(cgroup, "client", [Exchange(got=1000 * behind)] * 3)
-        return
-    records = observer.records(cgroup, "client")
-    assert not [r for r in records if r.get("error") or r["status"] != 200]
-    after = observer.agent.law()["lost"]
-    assert after.get("reorder", 0) - before.get("reorder", 0) >= 3 - len(records)
+    observer.expect(cgroup, "client", [Exchange(got=1000 * behind)] * 3)
 
 
 def test_trap_04_backlog(lab, observer):
