@@ -30,16 +30,18 @@ enum { CONN_NEW, CONN_HTTP, CONN_IGNORED };
 
 #define QUEUE_LEN \
 	64 /* requests in flight on one connection, a power of two; browsers and clients pipeline 16 at most */
-#define SEGMENT_KEEP 1024 /* bytes kept of a segment out of order or parked: a power of two */
-#define SEGMENTS     4
-#define MISSES_NEW   4	/* payload segments that a new connection has to begin like HTTP */
-#define MISSES_OLD   64 /* the same, older than the program: segments that follow one of the other direction */
-#define STEPS	     32 /* messages, chunks or windows in one program run; 32 tail calls follow */
-#define SLOTS	     4 /* scratch per CPU: a task, a softirq above it, and as many again where tasks can be preempted */
+#define SEGMENT_KEEP   1024 /* bytes kept of a segment out of order or parked: a power of two */
+#define SEGMENTS       4
+#define SOURCE_SKIPPED (SEGMENTS + 1) /* l7_half.source: segments that were not kept */
+#define MISSES_NEW     4	      /* payload segments that a new connection has to begin like HTTP */
+#define MISSES_OLD     64 /* the same, older than the program: segments that follow one of the other direction */
+#define STEPS	       32 /* messages, chunks or windows in one program run; 32 tail calls follow */
+#define SLOTS	       4 /* scratch per CPU: a task, a softirq above it, and as many again where tasks can be preempted */
 
 #define TH_FIN	     1
 #define TH_SYN	     2
 #define TH_RST	     4
+#define TH_ACK	     16
 #define STATE_LISTEN 10
 #define STATE_CLOSE  7
 
@@ -68,14 +70,15 @@ struct l7_half {
 	__u32 next_seq;
 	__u32 pos, end; /* what is still to be looked at of the segment in hand */
 	__u32 current;	/* requests: index of the exchange in hand */
+	__u32 far;	/* end of the farthest segment that came early and was not kept */
 	__u8 busy;
 	__u8 synced;
 	__u8 carry;  /* bytes kept of a line that goes on */
 	__u8 source; /* 0: the skb; n: kept segment n - 1 */
 	__u8 fin;
 	__u8 rst;
-	__u8 open; /* a message has started and not ended */
-	__u8 pad;
+	__u8 open;    /* a message has started and not ended */
+	__u8 skipped; /* far is valid */
 };
 
 /* What an exchange is told with, and the oldest one: apart from the lock, so that it can be copied. */
@@ -652,7 +655,7 @@ static __always_inline __u32 l7_window(struct __sk_buff *skb, struct bpf_sock *s
 		struct l7_reorder *r = bpf_sk_storage_get(&l7_reorders, sk, 0, 0);
 		struct l7_segment *seg;
 
-		if (!r)
+		if (!r || h->source == SOURCE_SKIPPED)
 			return 0;
 		seg = &r->seg[(h->source - 1) & (SEGMENTS - 1)];
 		if (h->pos + take > seg->kept) /* beyond what was kept of it */
@@ -871,6 +874,7 @@ static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, 
 
 struct l7_packet {
 	__u32 seq;
+	__u32 ack;
 	__u32 pos; /* payload, offset in the skb */
 	__u32 end;
 	__u8 flags; /* TH_* */
@@ -881,6 +885,7 @@ struct l7_packet {
 static __noinline int l7_keep(struct __sk_buff *skb, struct l7_conn *conn, struct l7_packet *p)
 {
 	struct bpf_sock *sk = skb->sk;
+	struct l7_half *in = &conn->half[DIR_IN];
 	struct l7_reorder *r;
 	__u64 len = p->end - p->pos;
 
@@ -917,7 +922,11 @@ static __noinline int l7_keep(struct __sk_buff *skb, struct l7_conn *conn, struc
 		conn->kept++;
 		return 1;
 	}
-	return 0;
+	/* No room: its length will do if it turns out to be a piece of a body. */
+	if (!in->skipped || (__s32)(p->seq + (__u32)len - in->far) > 0)
+		in->far = p->seq + (__u32)len;
+	in->skipped = 1;
+	return 1;
 }
 
 /* The kernel has already taken what this half still waits for: it passed unseen. */
@@ -959,6 +968,23 @@ static __noinline int l7_out_of_order(struct __sk_buff *skb, struct l7_conn *con
 	return 1;
 }
 
+/* After the kept segments: those for which there was no room, when they are a piece of a body. */
+static __always_inline int l7_next_skipped(struct l7_half *h)
+{
+	__s32 gap = h->far - h->next_seq;
+
+	if (!h->skipped)
+		return 0;
+	h->skipped = 0;
+	if (gap <= 0 || h->m.phase < HTTP_SKIP)
+		return 0;
+	h->source = SOURCE_SKIPPED;
+	h->pos = 0;
+	h->end = gap;
+	h->next_seq = h->far;
+	return 1;
+}
+
 /* Is there a kept segment whose turn has come? Makes it the one in hand. */
 static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h)
 {
@@ -970,7 +996,7 @@ static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *con
 		h->pos = h->end = 0;
 	}
 	if (!conn->kept)
-		return 0;
+		return l7_next_skipped(h);
 	r = bpf_sk_storage_get(&l7_reorders, sk, 0, 0);
 	if (!r)
 		return 0;
@@ -992,7 +1018,7 @@ static __always_inline int l7_next_kept(struct bpf_sock *sk, struct l7_conn *con
 		h->next_seq = seg->seq + seg->len + seg->fin;
 		found = 1;
 	}
-	return found;
+	return found || l7_next_skipped(h);
 }
 
 /* ---- connections ---- */
@@ -1120,6 +1146,7 @@ static __noinline struct l7_conn *l7_open(struct __sk_buff *skb, struct l7_packe
 {
 	struct bpf_sock *sk = skb->sk;
 	struct bpf_tcp_sock *tp;
+	__u32 rcv_nxt;
 	struct l7_conn *conn;
 
 	if (!sk)
@@ -1135,6 +1162,7 @@ static __noinline struct l7_conn *l7_open(struct __sk_buff *skb, struct l7_packe
 	tp = bpf_tcp_sock(sk);
 	if (!tp)
 		return NULL;
+	rcv_nxt = tp->rcv_nxt;
 	conn = bpf_sk_storage_get(&l7_conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!conn) {
 		COUNT(gaps[LOSS_MEMORY]);
@@ -1146,9 +1174,12 @@ static __noinline struct l7_conn *l7_open(struct __sk_buff *skb, struct l7_packe
 	l7_addresses(sk, conn->known.local, conn->known.peer, &conn->known.local_port, &conn->known.peer_port);
 	conn->known.seed = *(__u64 *)conn->known.peer ^ *(__u64 *)(conn->known.peer + 8) * 31 ^
 			   (__u64)conn->known.peer_port << 48;
-	if (dir == DIR_IN && !conn->old) { /* what came before its turn is known from the first segment on */
+	if (dir == DIR_OUT ? p->flags & TH_ACK
+			   : !conn->old) { /* what comes next is known, however early later segments may come */
 		conn->half[DIR_IN].synced = 1;
-		conn->half[DIR_IN].next_seq = tp->rcv_nxt;
+		conn->half[DIR_IN].next_seq = rcv_nxt;
+		if (dir == DIR_OUT)
+			conn->half[DIR_IN].next_seq = p->ack;
 	}
 	l7_adopt(sk, conn);
 	return conn;
@@ -1185,6 +1216,7 @@ static __always_inline int l7_parse(struct __sk_buff *skb, struct l7_packet *p)
 	p->flags = tcp[13];
 	p->pos = offset + (tcp[12] >> 4) * 4;
 	p->end = skb->len;
+	p->ack = bpf_ntohl(*(__u32 *)(tcp + 8));
 	p->seq = bpf_ntohl(*(__u32 *)(tcp + 4)) + (p->flags >> 1 & 1); /* a SYN counts one */
 	return p->pos <= p->end;
 }
