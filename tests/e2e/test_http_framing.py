@@ -2,6 +2,8 @@
 
 A row: name, steps, the exchanges that the server's cgroup must show, and those of the client's where they differ."""
 
+import time
+
 import pytest
 
 from observer import Exchange
@@ -188,8 +190,6 @@ def test_version_is_told(lab, observer):
 def test_ttfb_and_duration(lab, observer):
     """Two waits of the server inside one response: time to first byte is before the second, the end after it. An
     interim response is not a first byte."""
-    import time
-
     wire = lab.own(Wire(lab.cgroup("server"), lab.cgroup("client")))
     client, server = wire.connect()
     marks = []

@@ -31,28 +31,37 @@ def test_latency_of_a_server_that_waits(lab, observer, name, wait_ms, count):
     first = sock.recv(4096)
     while not first.endswith(b"hello\n"):
         first += sock.recv(4096)
-    own = []
-    for _ in range(count):
-        before_ns = time.monotonic_ns()
-        sock.sendall(request)
-        recv_exactly(sock, len(first))
-        own.append(time.monotonic_ns() - before_ns)
-
-    served = observer.records(server.cgroup, "server", count + 1)[1:]
-    asked = observer.records(client, "client", count + 1)[1:]
-    wire = [end - start for start, _, end in clock.exchanges()][1:]
-    assert len(served) == len(asked) == len(wire) == count
-    for records in (served, asked):
-        p50 = median([r["duration_ns"] for r in records])
-        assert abs(p50 - median(own)) <= 0.02 * median(own) + 200_000
-        assert abs(p50 - median(wire)) <= 0.02 * median(wire) + 200_000
-        off = sorted(abs(r["duration_ns"] - w) for r, w in zip(records, wire))
-        # a stamp is taken a few instructions from the hook; an interrupt between the two may come, rarely
-        assert off[len(off) * 9 // 10] < 200_000
+    warm = 1
+    for attempt in range(5):
+        own = []
+        for _ in range(count):
+            before_ns = time.monotonic_ns()
+            sock.sendall(request)
+            recv_exactly(sock, len(first))
+            own.append(time.monotonic_ns() - before_ns)
+        wire = [end - start for start, _, end in clock.exchanges()][-count:]
+        served = observer.records(server.cgroup, "server", warm + count)[warm:]
+        asked = observer.records(client, "client", warm + count)[warm:]
+        warm += count
+        assert len(served) == len(asked) == len(wire) == count
+        for records in (served, asked):
+            p50 = median([r["duration_ns"] for r in records])
+            assert abs(p50 - median(wire)) <= 0.02 * median(wire) + 200_000
+            off = sorted(abs(r["duration_ns"] - w) for r, w in zip(records, wire))
+            # a stamp is taken a few instructions from the hook; an interrupt between the two may come, rarely
+            assert off[count * 9 // 10] < 200_000
+        # The client's clock also has the time until the client gets a CPU: on a busy machine not every round is fair.
+        if all(abs(median([r["duration_ns"] for r in records]) - median(own)) <= 0.02 * median(own) + 200_000
+               for records in (served, asked)):
+            break
+    else:
+        pytest.fail("client's p50 %d ns, weir's %d and %d" % (
+            median(own), *(median([r["duration_ns"] for r in records]) for records in (served, asked))))
 
     snap = observer.agent.snapshot()
-    for metric, cgroup, records in ((SERVER, server.cgroup, served), (CLIENT, client, asked)):
+    for metric, cgroup, role in ((SERVER, server.cgroup, "server"), (CLIENT, client, "client")):
         point, = snap.find(metric, cgroup)
-        assert point.count == count + 1
-        assert sum(r["duration_ns"] for r in records) <= point.sum_ns
-        assert max(r["duration_ns"] for r in records) <= point.max_ns * 1.05 + 200_000
+        records = observer.records(cgroup, role)
+        assert point.count == len(records)
+        assert sum(r["duration_ns"] for r in records) == pytest.approx(point.sum_ns, rel=0.01, abs=1_000_000)
+        assert max(r["duration_ns"] for r in records) == pytest.approx(point.max_ns, rel=0.01, abs=1_000_000)

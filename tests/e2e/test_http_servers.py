@@ -11,6 +11,7 @@ import servers
 from lab import wait_until
 from observer import Exchange, counts
 from weir import CLIENT, SERVER
+from wire import C, S, Wire
 
 # 23 requests, 3 of them errors, in an order that no accident gives
 PATHS = ["/", "/fail", "/", "/", "/", "/fail"] + ["/"] * 16 + ["/fail"]
@@ -75,8 +76,6 @@ def test_server_a_thousand_requests(lab, observer, name):
     assert "Complete requests:      1009\nFailed requests:        0\n" in process.output()
     observer.expect_counts(client, "client", {(200, None): 1009})
     observer.expect_counts(server.cgroup, "server", {(200, None): 1009})
-    assert len(observer.records(server.cgroup, "server", 1009)) == 1009
-    assert len(observer.records(client, "client", 1009)) == 1009
 
 
 @pytest.mark.parametrize("name", ["nginx", "node", "java"])
@@ -199,8 +198,6 @@ def test_container(lab, observer, start, kind, runtime):
                                       ("kubepods-systemd", "besteffort"), ("crio", "burstable"), ("docker", ""),
                                       ("docker-systemd", ""), ("podman", "")])
 def test_identity_of_each_runtime(lab, observer, kind, qos):
-    from wire import C, S, Wire
-
     identity, cgroup = oci.identity_cgroup(lab, kind, qos or "burstable")
     wire = lab.own(Wire(cgroup, lab.cgroup("client")))
     wire.play(*[step for _ in range(23) for step in (
@@ -218,8 +215,6 @@ def test_identity_of_each_runtime(lab, observer, kind, qos):
 
 
 def test_systemd_unit(lab, observer):
-    from wire import C, S, Wire
-
     name = "shop-%d-%d" % (lab.pid, next(lab.numbers))
     cgroup = lab.cgroup(path="system.slice/%s.service" % name)
     inner = lab.cgroup(path="system.slice/%s.service/worker" % name)
@@ -236,8 +231,6 @@ def test_systemd_unit(lab, observer):
 
 def test_both_roles_of_one_container(lab, observer):
     """A service in the middle: it serves and asks, each exchange once in its own role."""
-    from wire import C, S, Wire
-
     front, middle, back = lab.cgroup("front"), lab.cgroup("middle"), lab.cgroup("back")
     outer, inner = lab.own(Wire(middle, front)), lab.own(Wire(back, middle))
     one, two = outer.connect(), inner.connect()

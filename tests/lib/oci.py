@@ -7,9 +7,10 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 import uuid
 
-from lab import PREFIX, Cgroup, cgroup2_mount, cgroup_remove, run, wait_until
+from lab import PREFIX, cgroup2_mount, cgroup_remove, run, wait_until
 
 CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID", "CAP_NET_BIND_SERVICE", "CAP_KILL"]
 NAMES = {  # where each runtime puts its containers: "{pod}" with dashes, "{pod_}" with underscores
@@ -96,7 +97,6 @@ class Container:
         self.log = lab.path(self.name + ".log")
         lab.own(self)
         with open(self.log, "wb") as out:
-            import subprocess
             done = subprocess.run(["runc", "--root", self.state, "run", "--detach", "--bundle", bundle, self.name],
                                   stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         if done.returncode:
@@ -162,6 +162,3 @@ def identity_cgroup(lab, kind, qos="burstable"):
     """A cgroup of the name that a runtime would give, without a container in it: (Identity, Cgroup)."""
     identity = Identity(kind, qos)
     return identity, lab.cgroup(path=identity.path)
-
-
-__all__ = ["Container", "Identity", "busybox_httpd", "nginx", "identity_cgroup", "Cgroup"]

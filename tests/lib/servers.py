@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import urllib.request
 
 from lab import port_free, wait_until
 
@@ -82,7 +83,6 @@ http {
 
 def nginx_requests(server):
     """stub_status: requests that nginx has counted so far, the one that asks included."""
-    import urllib.request
     with urllib.request.urlopen(server.url("/status"), timeout=10) as answer:
         return int(answer.read().decode().split("\n")[2].split()[2])
 
@@ -146,7 +146,7 @@ def aiohttp(lab, cgroup, netns=None):
 
 def java(lab, cgroup, netns=None):
     port = 80 if netns else port_free()
-    process = lab.spawn("/usr/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+    process = lab.spawn("/usr/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dsun.net.httpserver.nodelay=true",
                         os.path.join(E2E, "Server.java"), port, cgroup=cgroup, netns=netns)
     return Server("java", lab, process, cgroup, netns, port)
 

@@ -7,7 +7,6 @@ S("bytes") the other way, and the ends: CLIENT_FIN, CLIENT_RST, SERVER_FIN, SERV
 """
 
 import contextlib
-import os
 import select
 import socket
 import struct
