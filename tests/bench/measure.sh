@@ -117,7 +117,7 @@ stop_both() {
 	wait $agent 2>/dev/null
 }
 stop_server() { stop_both; }
-agent_gone() { ! kill -0 $agent 2>/dev/null || grep -q '^State:.Z' /proc/$agent/status; }
+agent_gone() { ! kill -0 $agent 2>/dev/null || grep -q "^State:.Z" /proc/$agent/status 2>/dev/null; }
 
 # Whoever else hangs on these hooks makes every packet dearer, before and after.
 others() { bpftool cgroup show "$mount" | grep -c cgroup_inet; }
@@ -126,10 +126,11 @@ is_weir() { [ "$column" = both ] || [ "$column" = server ]; }
 
 # From start to the first request that the agent shows: pokes nginx until it does.
 poke_until_seen() {
-	local t0
-	t0=$1
-	await 300 poke || { say "no request seen within 30 s"; cat "$RUN/agent.log" >&2; exit 1; }
-	first=$(minus "$(now)" "$t0")
+	until poke; do
+		[ "$(minus "$(now)" "$1" | cut -d. -f1)" -lt 60 ] || { say "no request seen within 60 s"; cat "$RUN/agent.log" >&2; exit 1; }
+		sleep 0.02
+	done
+	first=$(minus "$(now)" "$1")
 }
 poke() {
 	agent_gone && { say "the agent ended:"; cat "$RUN/agent.log" >&2; exit 1; }
@@ -178,6 +179,7 @@ extra_memory() { # containers with one connection each, idle afterwards
 	local n crowd
 	for n in 0 10 100 1000; do
 		if [ $n -gt 0 ]; then
+			: >"$RUN/crowd.out"
 			"$DIRECTORY/crowd" $n "$mount/kubepods/burstable" >"$RUN/crowd.out" & crowd=$!
 			await 600 grep -q ready "$RUN/crowd.out" || { say "no crowd of $n"; return; }
 			await 100 crowd_seen $n || say "only $(crowd_size) of $n containers seen"

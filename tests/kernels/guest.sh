@@ -31,7 +31,7 @@ client() { (inside client "$@") >/tmp/client.out 2>&1; }
 served() { curl -s --unix-socket /run/served.sock http://witness/ | awk 'NR == 3 { print $3 }'; }
 web_up() { [ -n "$(served)" ]; }
 scrape() { wget -q -O $page http://127.0.0.1:9464/metrics 2>/dev/null; }
-alive() { kill -0 "$agent" 2>/dev/null && ! grep -q '^State:.Z' /proc/"$agent"/status; }
+alive() { kill -0 "$agent" 2>/dev/null && ! grep -q "^State:.Z" /proc/"$agent"/status 2>/dev/null; }
 ready() { ! alive || { scrape && grep -q '^weir_signal_seen_total' $page; }; }
 
 # Sum of the counts of one role in one cgroup whose series has all of the labels.

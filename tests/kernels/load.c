@@ -199,8 +199,8 @@ static int list_running(void)
 		if (fd < 0)
 			continue;
 		if (!bpf_obj_get_info_by_fd(fd, &info, &bytes))
-			printf("verified %s %u insns, %u xlated\n", info.name, info.verified_insns,
-			       info.xlated_prog_len / 8);
+			printf("%s: %u instructions verified (0: this kernel does not keep it), %u long\n", info.name,
+			       info.verified_insns, info.xlated_prog_len / 8);
 		close(fd);
 	}
 	return 0;
