@@ -7,6 +7,7 @@
 #include "base/why.h"
 #include "cmd/options.h"
 #include "http.h"
+#include "model/route.h"
 #include "view/filter.h"
 
 unsigned setup_signal_id(const char *name)
@@ -58,6 +59,21 @@ static int setup_signals(const struct option_list *names, unsigned *ret, struct 
 	return 0;
 }
 
+/* Here and not when the signal loads: a signal that does not load is a warning, a wrong pattern is wrong usage. */
+static int setup_routes(const struct signal_options *signal, struct why *why)
+{
+	const struct routes_options options = {
+		.patterns = signal->route_patterns,
+		.per_cgroup_max = signal->routes_per_cgroup_max,
+	};
+	struct routes *routes;
+	int err = routes_new(&options, &routes, why);
+
+	if (!err)
+		routes_free(routes);
+	return err;
+}
+
 static unsigned setup_roles(const struct options *options)
 {
 	switch ((enum option_role)options->role) {
@@ -96,7 +112,7 @@ int setup_pipeline(const struct options *options, struct pipeline_options *ret, 
 			.table_max = options->table_max,
 		},
 	};
-	return 0;
+	return setup_routes(&ret->signal, why);
 }
 
 const char *setup_role(const struct options *options)
