@@ -5,9 +5,11 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/why.h"
@@ -189,11 +191,16 @@ static void probe_btf(struct features *f)
 static void probe_cgroup2(struct features *f, const char *mount)
 {
 	size_t length = mount ? strlen(mount) : 0;
+	struct statfs fs;
 
 	if (!mount) {
 		feature_lack(f, FEATURE_CGROUP2, "no cgroup v2 hierarchy is mounted");
 	} else if (length >= sizeof(f->cgroup_mount)) {
 		feature_lack(f, FEATURE_CGROUP2, "the path of its mount is too long");
+	} else if (statfs(mount, &fs)) {
+		feature_lack(f, FEATURE_CGROUP2, "cannot look at '%s': %s", mount, strerror(errno));
+	} else if (fs.f_type != CGROUP2_SUPER_MAGIC) {
+		feature_lack(f, FEATURE_CGROUP2, "'%s' is no cgroup v2 hierarchy", mount);
 	} else {
 		memcpy(f->cgroup_mount, mount, length + 1);
 		feature_set(f, FEATURE_CGROUP2);
