@@ -99,6 +99,7 @@ def play(wire, count, path="/", response=OK5):
     (["agent", "--interval=0s"], ["outside of"]),
     (["agent", "-c"], ["-c needs a value"]),
     (["agent", "--prometheus=nowhere"], ["nowhere"]),
+    (["agent", "--route=users"], ["'users' must begin with '/'"]),
     (["version", "--verbose"], ["--verbose"]),
 ], ids=lambda value: " ".join(value)[:40] if value and isinstance(value, list) else None)
 def test_wrong_usage_is_one_line_and_status_2(args, parts):
@@ -185,6 +186,10 @@ def test_without_cgroup2(lab):
     done = weir("doctor", "--socket=off", argv=argv)
     assert done.returncode == 1
     assert "CANNOT" in done.stdout and "cgroup v2  not found" in done.stdout
+
+
+def test_a_cgroup_root_that_is_none(lab):
+    one_line(weir("agent", "--prometheus=off", "--socket=off", "--cgroup-root=/tmp"), 1, "'/tmp' is no cgroup v2")
 
 
 def test_without_btf():
@@ -412,6 +417,7 @@ def test_top_once_counts_the_interval(lab, wire, agent, through):
     assert {r["route"]: r["requests"] for r in rows["server"]["routes"]} == {"/orders/{id}": 23, "/bad": 4}
     assert 0 < rows["server"]["p50_ns"] <= rows["server"]["p99_ns"] <= rows["server"]["max_ns"]
     assert rows["server"]["bytes_per_s"] > 0
+    assert rows["server"]["in_flight"] == 0
     _, clients = top_rows(text, wire.client_cgroup)
     assert clients["client"]["requests"] == 27
 

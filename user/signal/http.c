@@ -385,6 +385,9 @@ static int http_decode(struct signal_ctx *ctx, const struct event_hdr *hdr)
 	series_add_hist(found->series.duration, e->duration_ns);
 	http_series_add_bytes(h->lookup, &found->series, e->request_bytes, e->response_bytes);
 	h->decoded++;
+	/* The first of its kind comes this way, and what the kernel half counts by itself does not. */
+	if (h->active && !found->labelled_ns)
+		http_active_show(h->active, e->hdr.cgroup_id, e->role);
 	http_tell_label(h, e, found);
 	if (ctx->sink->spans)
 		http_span(h, e, found);

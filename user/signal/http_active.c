@@ -129,6 +129,13 @@ static void http_active_add(struct http_active *a, const struct http_inflight *r
 		g->count += row->count;
 }
 
+void http_active_show(struct http_active *a, __u64 cgroup_id, __u32 role)
+{
+	const struct http_inflight row = { .cgroup_id = cgroup_id, .role = role };
+
+	http_active_add(a, &row);
+}
+
 /* The kernel writes whole rows; a read may end in the middle of one. */
 static int http_active_read(struct http_active *a, int fd)
 {
