@@ -170,8 +170,12 @@ class Peer:
 
     def connect(self, data=b"", syn_only=False):
         """Opens towards a listener of the kernel. @data rides on the segment that completes the handshake."""
-        self._send(self.isn, SYN, options=struct.pack("!BBH", 2, 4, self.mss))
-        self._wait(lambda: self.kernel_isn is not None, "SYN-ACK")
+        deadline = time.monotonic() + DEADLINE_S
+        while self.kernel_isn is None:  # a new interface may not take packets at once
+            if time.monotonic() > deadline:
+                raise TimeoutError("no SYN-ACK from the kernel within %g s" % DEADLINE_S)
+            self._send(self.isn, SYN, options=struct.pack("!BBH", 2, 4, self.mss))
+            self.poll(min(deadline, time.monotonic() + 0.5))
         if syn_only:
             return time.monotonic_ns()
         if data:
