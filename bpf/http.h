@@ -132,8 +132,6 @@ struct http_control {
 	__u64 interval;	     /* number of the current interval, for max_ns */
 	__u32 reader_sleeps; /* 1: wake the reader of the ring */
 	__u32 records;	     /* 1: somebody wants every record; labels are not used */
-	__u32 zero;	     /* always 0: see hist_slot() */
-	__u32 pad;
 };
 
 /* Per-CPU counters of the kernel half. The conservation law, of exchanges:

@@ -277,7 +277,7 @@ static __always_inline void l7_table_add(struct http_count *count, const struct 
 					 __u64 request_bytes, __u64 response_bytes, int may_lock)
 {
 	volatile struct http_control *ctl = control_get();
-	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns, ctl ? ctl->zero : 0);
+	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns);
 	struct http_stat *st;
 
 	st = bpf_map_lookup_elem(&http_table, key);
@@ -437,6 +437,16 @@ static __always_inline struct l7_exchange *l7_find(void *sk, struct l7_conn *con
 	return ex->live && ex->index == index ? ex : NULL;
 }
 
+static __always_inline void l7_exchange_new(struct l7_exchange *ex, __u32 index)
+{
+	ex->index = index;
+	ex->first_ns = 0;
+	ex->request_bytes = 0;
+	ex->response_bytes = 0;
+	ex->status = 0;
+	ex->flags = 0;
+}
+
 /* A place for the next request. NULL: there is none, and the exchange will be counted as lost when it ends. */
 static __always_inline struct l7_exchange *l7_push(void *sk, struct l7_conn *conn)
 {
@@ -457,14 +467,8 @@ static __always_inline struct l7_exchange *l7_push(void *sk, struct l7_conn *con
 				ex->live = 1;
 		}
 	}
-	if (ex) {
-		ex->index = index;
-		ex->first_ns = 0;
-		ex->request_bytes = 0;
-		ex->response_bytes = 0;
-		ex->status = 0;
-		ex->flags = 0;
-	}
+	if (ex)
+		l7_exchange_new(ex, index);
 	conn->tail = index + 1;
 	return ex;
 }
@@ -554,6 +558,19 @@ static __always_inline void l7_lose_place(struct l7_conn *conn, int dir, enum lo
 		l7_flush(conn, 0, reason);
 }
 
+/* The request's line is in @ex, and what l7_exchange_new() did. */
+static __always_inline void l7_exchange_started(struct l7_conn *conn, struct l7_exchange *ex, __u8 version,
+						__u64 start_ns)
+{
+	ex->start_ns = start_ns;
+	ex->version = version;
+	if (ex->line_bytes >= HTTP_LINE_MAX)
+		ex->flags = HTTP_FLAG_LINE_CUT;
+	if (config.shadow && ex == &conn->known.first &&
+	    bpf_map_update_elem(&l7_shadows, &conn->known.cookie, &conn->known, BPF_ANY))
+		COUNT(gaps[LOSS_MEMORY]);
+}
+
 /* A request line was recognised at the start of the scratch buffer. */
 static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_conn *conn, struct l7_half *h,
 					       struct l7_scratch *s)
@@ -566,8 +583,6 @@ static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_co
 	ex = l7_push(sk, conn);
 	if (!ex)
 		return;
-	ex->start_ns = h->start_ns;
-	ex->version = h->m.version;
 	if (ex != &conn->known.first || s->scan.known != HTTP_HEAD_IS_SAME || !conn->line_kept) {
 		ex->method = h->m.method;
 		ex->path_hash = http_copy_line(s->buf, ex->line, conn->known.seed, &s->scan);
@@ -575,11 +590,7 @@ static __always_inline void l7_request_started(struct bpf_sock *sk, struct l7_co
 		if (ex == &conn->known.first)
 			conn->line_kept = s->scan.known == HTTP_HEAD_IS_KEPT;
 	}
-	if (ex->line_bytes >= HTTP_LINE_MAX)
-		ex->flags = HTTP_FLAG_LINE_CUT;
-	if (config.shadow && ex == &conn->known.first &&
-	    bpf_map_update_elem(&l7_shadows, &conn->known.cookie, &conn->known, BPF_ANY))
-		COUNT(gaps[LOSS_MEMORY]);
+	l7_exchange_started(conn, ex, h->m.version, h->start_ns);
 }
 
 /* A status line was recognised: the oldest exchange in flight gets its answer. */
@@ -744,6 +755,9 @@ static __always_inline void l7_start_over(struct l7_conn *conn, int dir)
 	other->m.phase = HTTP_SEEK;
 	other->m.flags = 0;
 	other->open = 0;
+	conn->heads[0].bytes = conn->heads[1].bytes = 0; /* they are of the other kind */
+	conn->heads[0].message = conn->heads[1].message = 0;
+	conn->line_kept = 0;
 }
 
 /* What the recogniser said of the window. */
@@ -848,22 +862,69 @@ static __always_inline void l7_read(struct __sk_buff *skb, struct bpf_sock *sk, 
 	l7_events(sk, conn, dir, s, now_ns);
 }
 
+/* The short way of most segments on a connection that is kept open: one that is whole the message whose head was kept
+ * comes to the same as l7_read(), http_skip() and, for a request, l7_message_over(). False: it is something else, and
+ * nothing has been done. */
+static __always_inline int l7_repeat(struct __sk_buff *skb, struct l7_conn *conn, int dir, struct l7_scratch *s,
+				     __u64 now_ns)
+{
+	struct l7_exchange *ex = &conn->known.first;
+	struct http_head *head = &conn->heads[dir];
+	struct l7_half *h = &conn->half[dir];
+	int request = l7_is_request(conn, dir);
+	__u64 body;
+
+	if (!http_head_may_repeat(head, &h->m, h->end - h->pos, request ? HTTP_METHOD_OTHER : ex->method) || h->carry ||
+	    conn->state != CONN_HTTP)
+		return 0;
+	if (request ? conn->inline_busy || !conn->line_kept
+		    : !conn->inline_busy || ex->index != conn->head || conn->head == conn->tail)
+		return 0;
+	if (bpf_skb_load_bytes(skb, h->pos, s->buf, http_mask(head->bytes - 1, HTTP_HEAD_KEEP - 1) + 1) ||
+	    !http_head_comes(head, s->buf))
+		return 0;
+	body = head->message - head->bytes;
+	h->pos = h->end;
+	h->start_ns = now_ns;
+	if (request) {
+		__u32 index = conn->tail;
+
+		h->current = index;
+		conn->flushed = 0;
+		conn->inline_busy = 1;
+		l7_exchange_new(ex, index);
+		conn->tail = index + 1;
+		ex->request_bytes = body;
+		l7_exchange_started(conn, ex, head->version, now_ns);
+	} else {
+		h->open = 1;
+		h->m.body = body;
+		ex->status = head->status;
+		ex->version = head->version;
+		ex->first_ns = now_ns;
+		s->over = 1;
+	}
+	return 1;
+}
+
 /* Works on the segment in hand from h->pos: reads a window, then skips what need not be read. At most one message starts
- * and one ends. */
+ * and one ends. @whole: a constant, the segment is the skb's and nothing has been done of it. */
 static __always_inline void l7_step(struct __sk_buff *skb, struct bpf_sock *sk, struct l7_conn *conn, int dir,
-				    struct l7_scratch *s, __u64 now_ns)
+				    struct l7_scratch *s, __u64 now_ns, int whole)
 {
 	struct l7_half *h = &conn->half[dir];
 
 	s->over = 0;
-	if (h->m.phase < HTTP_SKIP)
-		l7_read(skb, sk, conn, dir, s, now_ns);
-	http_forget();
-	if (h->m.phase >= HTTP_SKIP && h->pos < h->end) {
-		int over;
+	if (!whole || !l7_repeat(skb, conn, dir, s, now_ns)) {
+		if (h->m.phase < HTTP_SKIP)
+			l7_read(skb, sk, conn, dir, s, now_ns);
+		http_forget();
+		if (h->m.phase >= HTTP_SKIP && h->pos < h->end) {
+			int over;
 
-		h->pos += http_skip(&h->m, h->end - h->pos, &over);
-		s->over |= over;
+			h->pos += http_skip(&h->m, h->end - h->pos, &over);
+			s->over |= over;
+		}
 	}
 	http_forget();
 	if (s->over)
@@ -1317,7 +1378,7 @@ static __always_inline int l7_one_more(struct __sk_buff *skb, int dir)
 		l7_lose_place(conn, dir, LOSS_BUSY);
 		return 1;
 	}
-	l7_step(skb, sk, conn, dir, s, conn->parked ? conn->parked_ns : now_ns);
+	l7_step(skb, sk, conn, dir, s, conn->parked ? conn->parked_ns : now_ns, 0);
 	h->last_ns = now_ns;
 	s->owner = 0;
 	return 1;
@@ -1486,7 +1547,7 @@ static __always_inline int l7_hook(struct __sk_buff *skb, int dir)
 		if (!s) {
 			l7_lose_place(conn, dir, LOSS_BUSY);
 		} else {
-			l7_step(skb, sk, conn, dir, s, now_ns);
+			l7_step(skb, sk, conn, dir, s, now_ns, 1);
 			s->owner = 0;
 		}
 	}

@@ -67,7 +67,8 @@ struct http_half {
 
 struct http_head {
 	__u64 length;
-	__u16 bytes; /* 0: none kept */
+	__u32 message; /* bytes of head and body together, once it has come twice and that is fixed; else 0 */
+	__u16 bytes;   /* 0: none kept */
 	__u16 first;
 	__u16 status;
 	__u8 flags;
@@ -75,7 +76,7 @@ struct http_head {
 	__u8 method;
 	__u8 version;
 	__u8 misses;
-	__u8 pad[5];
+	__u8 pad;
 	char data[HTTP_HEAD_KEEP + HTTP_HEAD_BLOCK]; /* a block may begin at any place */
 };
 
@@ -608,18 +609,15 @@ static __always_inline int http_start(struct http_half *h, const char *buf, enum
 
 static __always_inline int http_block_differs(const char *a, const char *b)
 {
-	return ((http_load8(a) ^ http_load8(b)) | (http_load8(a + 8) ^ http_load8(b + 8)) |
-		(http_load8(a + 16) ^ http_load8(b + 16)) | (http_load8(a + 24) ^ http_load8(b + 24))) != 0;
+	return http_load8(a) != http_load8(b) || http_load8(a + 8) != http_load8(b + 8) ||
+	       http_load8(a + 16) != http_load8(b + 16) || http_load8(a + 24) != http_load8(b + 24);
 }
 
-/* Is the head at the start of the window the one that was kept? Then @h and @s are as if it had been read. */
-static __always_inline int http_head_same(const struct http_head *head, struct http_half *h, const char *buf,
-					  struct http_scan *s)
+/* Does @buf begin with the head that was kept (there is one)? */
+static __always_inline int http_head_comes(const struct http_head *head, const char *buf)
 {
-	__u32 bytes = head->bytes, last = bytes - HTTP_HEAD_BLOCK;
+	__u32 last = head->bytes - HTTP_HEAD_BLOCK;
 
-	if (!bytes || bytes > s->len)
-		return 0;
 	/* The end first, because it tells heads of other lengths; it overlaps the last whole block. */
 	if (http_block_differs(HTTP_AT(buf, last), head->data + http_mask(last, HTTP_HEAD_KEEP - 1)))
 		return 0;
@@ -630,6 +628,26 @@ static __always_inline int http_head_same(const struct http_head *head, struct h
 		if (http_block_differs(buf + i, head->data + i))
 			return 0;
 	}
+	return 1;
+}
+
+/* Can a segment of @len bytes that finds @h so be the message whose head was kept, whole? Then http_head_comes() is all
+ * that is left to ask. @asked: as in http_scan. */
+static __always_inline int http_head_may_repeat(const struct http_head *head, const struct http_half *h, __u32 len,
+						__u8 asked)
+{
+	return head->message == len && h->phase == HTTP_START && !(h->flags & HTTP_IN_LINE) &&
+	       asked != HTTP_METHOD_HEAD && asked != HTTP_METHOD_CONNECT;
+}
+
+/* Is the head at the start of the window the one that was kept? Then @h and @s are as if it had been read. */
+static __always_inline int http_head_same(const struct http_head *head, struct http_half *h, const char *buf,
+					  struct http_scan *s)
+{
+	__u32 bytes = head->bytes;
+
+	if (!bytes || bytes > s->len || !http_head_comes(head, buf))
+		return 0;
 	h->status = head->status;
 	h->flags = head->flags;
 	h->lengths = head->lengths;
@@ -647,6 +665,7 @@ static __always_inline int http_head_same(const struct http_head *head, struct h
 static __always_inline void http_head_keep(struct http_head *head, const struct http_half *h, const char *buf,
 					   struct http_scan *s)
 {
+	head->message = 0;
 	if (s->end < HTTP_HEAD_BLOCK || s->end > HTTP_HEAD_KEEP)
 		return;
 	if (head->misses < HTTP_HEAD_TRIES + 15)
@@ -667,6 +686,21 @@ static __always_inline void http_head_keep(struct http_head *head, const struct 
 	HTTP_LOOP
 	for (__u32 i = 0; i < HTTP_HEAD_KEEP; i += 8)
 		http_store8(head->data + i, http_load8(buf + i));
+}
+
+/* The head has come again: how long is the message that it begins? Answers to HEAD and CONNECT tell nothing of others. */
+static __always_inline void http_head_measure(struct http_head *head, const struct http_half *h,
+					      const struct http_scan *s)
+{
+	__u32 body = h->remaining;
+
+	head->message = 0;
+	if (s->asked == HTTP_METHOD_HEAD || s->asked == HTTP_METHOD_CONNECT)
+		return;
+	if (s->events == (HTTP_EV_START | HTTP_EV_END))
+		head->message = head->bytes;
+	else if (h->phase == HTTP_BODY && h->remaining == body && body < 1u << 30)
+		head->message = head->bytes + body;
 }
 
 /* Looks at the s->len bytes of @buf (sixteen zero bytes follow them) in a phase below HTTP_SKIP; the caller has filled in
@@ -691,6 +725,7 @@ static __always_inline __u32 http_feed(struct http_half *h, const char *buf, str
 		h->phase = HTTP_HEAD;
 		s->events = HTTP_EV_START;
 		http_head_over(h, s->kind, s->asked, s);
+		http_head_measure(head, h, s);
 		return s->end;
 	}
 	start = s->phase == HTTP_START || s->phase == HTTP_SEEK;

@@ -3,7 +3,7 @@
  * Slot s counts values v with T[s-1] < v <= T[s] (upper bound inclusive, as OTLP has it). T is the sorted union of
  *   - base-2 exponential boundaries of scale 3 in seconds, 2^((i+1)/8) for i = HIST_EXP_MIN-1 .. HIST_EXP_MAX,
  *   - the 14 explicit boundaries that semantic conventions advise for HTTP durations,
- * rounded down to nanoseconds, so both histograms of the same data are exact. T[HIST_SLOTS-1] is "no bound".
+ * rounded down to nanoseconds, so both histograms of the same data are exact. T[HIST_SLOTS-1] is HIST_NO_BOUND.
  * User space computes T (model/hist.c) and hands it to the kernel half as read-only data before load.
  * The slot number of a value is fixed for the life of the program. */
 #ifndef WEIR_HIST_H
@@ -19,17 +19,32 @@
 /* The 14 explicit boundaries coincide with exponential ones for 0.25, 0.5 and 1 s. */
 #define HIST_SHARED_COUNT 3
 #define HIST_SLOTS	  (1 + HIST_EXP_COUNT + HIST_EXPLICIT_COUNT - HIST_SHARED_COUNT + 1)
-#define HIST_TABLE	  256 /* length of the threshold array: a power of two, the rest is "no bound" */
+#define HIST_TABLE	  256 /* length of the threshold array: a power of two, the rest is HIST_NO_BOUND */
+#define HIST_NO_BOUND	  0x7fffffffffffffffull /* values above count as this one: 292 years */
 
-/* Slot of @value: the smallest s with value <= threshold[s]. @threshold has HIST_TABLE entries, the unused ones ~0.
- * @zero is 0; the kernel half reads it from a map, or the verifier would follow each of the 256 ways through the search. */
-static inline __u32 hist_slot(const __u64 *threshold, __u64 value, __u32 zero)
+/* Slot of @value: the smallest s with value <= threshold[s]. @threshold has HIST_TABLE entries.
+ * Without branches, each step is the sign of a difference: the verifier sees one way through the search and not 256, and
+ * it knows of the offset which bits it can have. */
+static inline __u32 hist_slot(const __u64 *threshold, __u64 value)
 {
-	__u32 low = zero & (HIST_TABLE - 1);
+	const char *at = (const char *)threshold;
+	__u64 low = 0; /* in bytes */
 
-	for (__u32 half = HIST_TABLE / 2; half; half /= 2)
-		if (value > threshold[(low + half - 1) & (HIST_TABLE - 1)])
-			low = (low + half) & (HIST_TABLE - 1);
+	if (value > HIST_NO_BOUND)
+		value = HIST_NO_BOUND;
+#ifdef __bpf__
+#pragma clang loop unroll(full)
+#endif
+	for (__u32 half = HIST_TABLE * sizeof(*threshold) / 2; half >= sizeof(*threshold); half /= 2) {
+		/* Volatile: user space fills in what the compiler of the kernel half sees as zeros. */
+		__u64 bound = *(const volatile __u64 *)(at + low + half - sizeof(*threshold));
+
+		low += (bound - value) >> 63 ? half : 0;
+#ifdef __bpf__
+		asm volatile("" : "+r"(low)); /* a sum, not an "or": 5.10 has no bounds for that */
+#endif
+	}
+	low /= sizeof(*threshold);
 	return low < HIST_SLOTS ? low : HIST_SLOTS - 1;
 }
 

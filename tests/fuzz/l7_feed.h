@@ -23,6 +23,10 @@ struct feed {
 	char line[HTTP_LINE_MAX + 1];
 	FILE *out;
 	unsigned bad;
+	unsigned repeated; /* messages that went the short way */
+	size_t fed;	   /* bytes of the segments before */
+	size_t ends[64];   /* where messages ended in the stream */
+	unsigned ends_count;
 };
 
 static inline void feed_said(struct feed *f, __u32 events, struct http_scan *scan)
@@ -46,11 +50,40 @@ static inline void feed_said(struct feed *f, __u32 events, struct http_scan *sca
 			events & HTTP_EV_TUNNEL ? " tunnel" : "");
 }
 
+static inline void feed_ended(struct feed *f, size_t pos)
+{
+	if (f->ends_count < sizeof(f->ends) / sizeof(f->ends[0]))
+		f->ends[f->ends_count++] = f->fed + pos;
+}
+
+/* The short way: the segment is the message whose head was kept. What it says is what l7_repeat() does. */
+static inline int feed_repeats(struct feed *f, const char *data, size_t len)
+{
+	if (f->carry || f->forgetful || !http_head_may_repeat(&f->head, &f->half, len, f->asked))
+		return 0;
+	assert(f->head.bytes <= len);
+	memset(f->buf, 0xaa, sizeof(f->buf));
+	memcpy(f->buf, data, f->head.bytes);
+	if (!http_head_comes(&f->head, f->buf))
+		return 0;
+	f->repeated++;
+	if (f->kind == HTTP_REQUEST)
+		fprintf(f->out, "request %u %u [%s]\n", f->head.method, f->head.version, f->line);
+	else
+		fprintf(f->out, "response %u %u\n", f->head.status, f->head.version);
+	fprintf(f->out, "end %u\n", f->head.message - f->head.bytes);
+	return 1;
+}
+
 /* One segment. Stops at the first thing that cannot be followed. */
 static inline void feed_segment(struct feed *f, const char *data, size_t len)
 {
 	size_t pos = 0;
 
+	if (!f->bad && feed_repeats(f, data, len)) {
+		f->fed += len;
+		return;
+	}
 	while (pos < len && !f->bad) {
 		struct http_scan scan;
 		__u32 want, fresh, done;
@@ -63,6 +96,8 @@ static inline void feed_segment(struct feed *f, const char *data, size_t len)
 			pos += took;
 			if (over)
 				feed_said(f, HTTP_EV_END, NULL);
+			if (over)
+				feed_ended(f, pos);
 			continue;
 		}
 		want = f->half.phase == HTTP_CHUNK ? HTTP_CHUNK_LINE : HTTP_WINDOW;
@@ -93,7 +128,10 @@ static inline void feed_segment(struct feed *f, const char *data, size_t len)
 			pos = len;
 		}
 		feed_said(f, scan.events, &scan);
+		if (scan.events & HTTP_EV_END)
+			feed_ended(f, pos);
 	}
+	f->fed += len;
 }
 
 #endif

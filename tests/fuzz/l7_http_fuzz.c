@@ -1,6 +1,7 @@
 /* The recogniser that runs in the kernel, on hostile bytes. Property: how a stream is cut into segments does not change
  * what is seen in it, as long as no line is too long to be carried over.
  * And a head that is known from before says the same as one that is read: the whole stream is fed without that memory.
+ * And a message that is known whole says the same: the stream is fed once more, cut where messages ended.
  * Input: byte 0: bit 0 kind, bit 1 answers a HEAD; byte 1: a seed for the cuts; the rest is the stream. */
 #include <stdlib.h>
 
@@ -8,12 +9,16 @@
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
-static char *run(const char *data, size_t len, enum http_kind kind, __u8 asked, unsigned cut, size_t *ret_len)
+/* @cut: seed of random cuts, 0 for none. @ends: of a run before, where to cut instead, or NULL. */
+static char *run(const char *data, size_t len, enum http_kind kind, __u8 asked, unsigned cut, const struct feed *ends,
+		 struct feed *ret)
 {
-	struct feed f = { .kind = kind, .asked = asked, .forgetful = !cut };
+	struct feed f = { .kind = kind, .asked = asked, .forgetful = !cut && !ends };
 	char *text = NULL;
+	size_t text_len;
+	unsigned next = 0;
 
-	f.out = open_memstream(&text, ret_len);
+	f.out = open_memstream(&text, &text_len);
 	assert(f.out);
 	for (size_t at = 0; at < len;) {
 		size_t n = len - at;
@@ -24,10 +29,13 @@ static char *run(const char *data, size_t len, enum http_kind kind, __u8 asked, 
 			if (n > len - at)
 				n = len - at;
 		}
+		if (ends && next < ends->ends_count)
+			n = ends->ends[next++] - at;
 		feed_segment(&f, data + at, n);
 		at += n;
 	}
 	fclose(f.out);
+	*ret = f;
 	return text;
 }
 
@@ -47,8 +55,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
 	enum http_kind kind;
 	__u8 asked;
-	char *whole, *split;
-	size_t whole_len, split_len;
+	char *whole, *split, *messages;
+	struct feed seen, ignored;
 	const char *stream = (const char *)data + 2;
 
 	if (size < 3)
@@ -56,12 +64,18 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	kind = data[0] & 1 ? HTTP_RESPONSE : HTTP_REQUEST;
 	asked = data[0] & 2 ? HTTP_METHOD_HEAD : HTTP_METHOD_GET;
 	size -= 2;
-	whole = run(stream, size, kind, asked, 0, &whole_len);
-	split = run(stream, size, kind, asked, data[1] + 1u, &split_len);
+	whole = run(stream, size, kind, asked, 0, NULL, &seen);
+	split = run(stream, size, kind, asked, data[1] + 1u, NULL, &ignored);
+	messages = run(stream, size, kind, asked, 0, &seen, &ignored);
 	if (lines_are_short(stream, size) && strcmp(whole, split)) {
 		fprintf(stderr, "whole:\n%ssplit:\n%s", whole, split);
 		abort();
 	}
+	if (strcmp(whole, messages)) {
+		fprintf(stderr, "whole:\n%sby message:\n%s", whole, messages);
+		abort();
+	}
+	free(messages);
 	free(whole);
 	free(split);
 	return 0;

@@ -102,7 +102,7 @@ static void thresholds_meet_their_definition_exactly(void **state)
 	assert_int_equal(shared, HIST_SHARED_COUNT);
 	assert_int_equal(HIST_SLOTS - 1, 204);
 	for (unsigned slot = HIST_SLOTS - 1; slot < HIST_TABLE; slot++)
-		assert_true(threshold[slot] == ~0ull);
+		assert_true(threshold[slot] == HIST_NO_BOUND);
 }
 
 /* Computed elsewhere, with other tools. */
@@ -128,12 +128,12 @@ static void slot_is_the_first_whose_bound_is_not_below(void **state)
 	const __u64 *threshold = hist_thresholds();
 
 	for (unsigned slot = 0; slot < HIST_SLOTS - 1; slot++) {
-		assert_int_equal(hist_slot(threshold, threshold[slot], 0), slot);
-		assert_int_equal(hist_slot(threshold, threshold[slot] + 1, 0), slot + 1);
+		assert_int_equal(hist_slot(threshold, threshold[slot]), slot);
+		assert_int_equal(hist_slot(threshold, threshold[slot] + 1), slot + 1);
 	}
-	assert_int_equal(hist_slot(threshold, 0, 0), 0);
-	assert_int_equal(hist_slot(threshold, ~0ull, 0), HIST_SLOTS - 1);
-	assert_int_equal(hist_slot(threshold, ~0ull - 1, 0), HIST_SLOTS - 1);
+	assert_int_equal(hist_slot(threshold, 0), 0);
+	assert_int_equal(hist_slot(threshold, ~0ull), HIST_SLOTS - 1);
+	assert_int_equal(hist_slot(threshold, ~0ull - 1), HIST_SLOTS - 1);
 }
 
 /* Index of a value in the exponential histogram, from the tables of the format's description. */
@@ -378,7 +378,7 @@ static void quantile_interpolates_inside_the_slot(void **state)
 {
 	__u32 slots[HIST_SLOTS] = { 0 };
 	struct hist h = { 0 };
-	unsigned slot = hist_slot(hist_thresholds(), SECOND, 0);
+	unsigned slot = hist_slot(hist_thresholds(), SECOND);
 	double low = (double)hist_thresholds()[slot - 1];
 
 	slots[slot] = 4;

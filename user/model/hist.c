@@ -48,8 +48,8 @@ static void tables_init(void)
 	for (unsigned k = 0; k < EXP_BOUNDS; k++)
 		exp_ns[k] = exp_bound_ns(HIST_EXP_MIN + (int)k);
 	for (unsigned slot = 0; slot < HIST_TABLE; slot++) {
-		__u64 exp_next = i < EXP_BOUNDS ? exp_ns[i] : ~0ull;
-		__u64 explicit_next = j < HIST_EXPLICIT_COUNT ? explicit_ns[j] : ~0ull;
+		__u64 exp_next = i < EXP_BOUNDS ? exp_ns[i] : HIST_NO_BOUND;
+		__u64 explicit_next = j < HIST_EXPLICIT_COUNT ? explicit_ns[j] : HIST_NO_BOUND;
 
 		tables.threshold[slot] = exp_next < explicit_next ? exp_next : explicit_next;
 		if (slot >= HIST_SLOTS)
@@ -59,8 +59,8 @@ static void tables_init(void)
 		i += i < EXP_BOUNDS && tables.threshold[slot] == exp_next;
 		j += j < HIST_EXPLICIT_COUNT && tables.threshold[slot] == explicit_next;
 	}
-	assert(i == EXP_BOUNDS && j == HIST_EXPLICIT_COUNT && tables.threshold[HIST_UNBOUNDED] == ~0ull);
-	assert(tables.threshold[HIST_UNBOUNDED - 1] != ~0ull);
+	assert(i == EXP_BOUNDS && j == HIST_EXPLICIT_COUNT && tables.threshold[HIST_UNBOUNDED] == HIST_NO_BOUND);
+	assert(tables.threshold[HIST_UNBOUNDED - 1] != HIST_NO_BOUND);
 }
 
 const __u64 *hist_thresholds(void)
@@ -120,7 +120,7 @@ static int window_cover(struct hist *h, unsigned low, unsigned high)
 
 int hist_add(struct hist *h, __u64 value_ns)
 {
-	unsigned slot = hist_slot(hist_thresholds(), value_ns, 0);
+	unsigned slot = hist_slot(hist_thresholds(), value_ns);
 	int err = window_cover(h, slot, slot);
 
 	if (err)

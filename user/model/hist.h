@@ -18,8 +18,8 @@ struct hist {
 	__u64 *slots; /* owned; slots[i] is the count of slot low + i */
 };
 
-/* The thresholds of bpf/lib/hist.h in nanoseconds, HIST_TABLE entries, unused ones ~0. Computed on the first call;
- * never freed. T[i] = floor(2^((i+1)/8) * 1e9) for the exponential ones. */
+/* The thresholds of bpf/lib/hist.h in nanoseconds, HIST_TABLE entries, unused ones HIST_NO_BOUND. Computed on the first
+ * call; never freed. T[i] = floor(2^((i+1)/8) * 1e9) for the exponential ones. */
 const __u64 *hist_thresholds(void);
 /* The 14 explicit boundaries in nanoseconds, ascending. */
 const __u64 *hist_explicit(void);
