@@ -127,6 +127,7 @@ def test_manual_page_is_clean():
     page = os.path.join(DEPLOY, "weir.1")
     complaints = subprocess.run(["mandoc", "-T", "lint", page], capture_output=True, text=True).stdout
     # pages of other packages need not be here
-    assert [line for line in complaints.splitlines() if "mandoc.db" not in line and "SEE ALSO" not in line] == []
+    elsewhere = ("mandoc.db", "SEE ALSO", "referenced manual not found")
+    assert [line for line in complaints.splitlines() if not any(text in line for text in elsewhere)] == []
     text = run("mandoc", "-T", "ascii", page)
     assert "EXIT STATUS" in re.sub(".\b", "", text)
