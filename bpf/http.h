@@ -116,7 +116,7 @@ struct http_config {
 	__u16 status_max;
 	__u8 roles;   /* bit 1 << enum http_role */
 	__u8 labels;  /* 1: look up labels and count known ones in the kernel */
-	__u8 cgroups; /* 1: only cgroups in the map http_cgroups give records */
+	__u8 cgroups; /* 1: exchanges of cgroups in the map http_cgroups are filtered */
 	__u8 shadow;  /* 1: this kernel shows no socket storage to l7_state: l7_state_cookie runs */
 };
 

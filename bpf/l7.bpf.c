@@ -226,7 +226,7 @@ struct {
 	__type(value, struct http_count);
 } http_counts SEC(".maps");
 
-/* Trace filter: cgroups whose exchanges are wanted (when config.cgroups). */
+/* Trace filter: cgroups whose exchanges nobody wants (when config.cgroups). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -363,7 +363,7 @@ static __always_inline int l7_filtered(struct l7_known *known, struct l7_exchang
 		return 1;
 	if (config.status_max && (ex->status < config.status_min || ex->status > config.status_max))
 		return 1;
-	return config.cgroups && !bpf_map_lookup_elem(&http_cgroups, &known->cgroup_id);
+	return config.cgroups && bpf_map_lookup_elem(&http_cgroups, &known->cgroup_id);
 }
 
 /* Label of the exchange, when user space has told one. The last one found is kept with the connection: the next

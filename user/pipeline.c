@@ -140,6 +140,17 @@ void pipeline_want_records(struct pipeline *p, bool wanted)
 	pipeline_set_records(p);
 }
 
+void pipeline_mute(struct pipeline *p, unsigned signal, __u64 cgroup_id)
+{
+	struct running *r;
+
+	if (signal >= SIGNAL_MAX)
+		return;
+	r = &p->signals[signal];
+	if (r->loaded && r->ctx.signal->mute)
+		r->ctx.signal->mute(&r->ctx, cgroup_id);
+}
+
 /* ---- snapshots */
 
 static void pipeline_drain(struct pipeline *p)

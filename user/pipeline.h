@@ -55,6 +55,8 @@ void pipeline_free(struct pipeline *p);
 struct snapshot *pipeline_snapshot(struct pipeline *p);
 /* Every record is wanted (somebody traces): counted, calls nest. */
 void pipeline_want_records(struct pipeline *p, bool wanted);
+/* Nobody wants what this signal tells of this cgroup: filtered in the kernel from now on, where the signal can. */
+void pipeline_mute(struct pipeline *p, unsigned signal, __u64 cgroup_id);
 /* Does it count and attribute? False: @why says what is missing. */
 bool pipeline_ready(struct pipeline *p, struct why *why);
 

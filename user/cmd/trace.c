@@ -156,10 +156,14 @@ static void output_span(struct output *out, const struct span *span, const struc
 
 	if (trace->ended || span->signal != trace->signal->id)
 		return;
-	if (!span_filter_match(&trace->filter, span, who))
-		trace->unmatched++;
-	else
+	if (span_filter_match(&trace->filter, span, who)) {
 		trace_span(trace, span, who);
+		return;
+	}
+	trace->unmatched++;
+	/* Who a cgroup belongs to does not change, once it is known: the kernel need not show more of this one. */
+	if (who->cgroup[0] && !span_filter_match_workload(&trace->filter, who))
+		pipeline_mute(trace->pipeline, span->signal, span->cgroup_id);
 }
 
 /* There is no interval, so this is the last one: the programs are detached and everything has been read. */

@@ -96,6 +96,7 @@ static int http_configure(struct http *h, struct why *why)
 		config->min_ns = options->min_ns;
 		config->status_min = options->status_min;
 		config->status_max = options->status_max;
+		config->cgroups = 1;
 	}
 	memcpy((void *)h->skel->rodata->hist_threshold, hist_thresholds(), HIST_TABLE * sizeof(__u64));
 	err = bpf_map__set_max_entries(h->skel->maps.scratch, cpus * SCRATCH_PER_CPU);
@@ -558,6 +559,16 @@ static bool key_of_cgroup(const void *key, const void *cgroup_id)
 	return ((const struct http_key *)key)->cgroup_id == *(const __u64 *)cgroup_id;
 }
 
+/* A full map mutes no more: those cgroups are filtered in user space as before. */
+static void http_mute(struct signal_ctx *ctx, __u64 cgroup_id)
+{
+	struct http *h = ctx->priv;
+	__u8 one = 1;
+
+	if (ctx->options->kernel_filters)
+		bpf_map_update_elem(bpf_map__fd(h->skel->maps.http_cgroups), &cgroup_id, &one, BPF_ANY);
+}
+
 static void http_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 {
 	struct http *h = ctx->priv;
@@ -648,6 +659,7 @@ const struct signal http_signal = {
 	.detach = http_detach,
 	.decode = http_decode,
 	.drain = http_drain,
+	.mute = http_mute,
 	.forget = http_forget,
 	.counts = http_counts,
 	.tables = http_tables,
