@@ -273,10 +273,10 @@ static __always_inline struct l7_scratch *scratch_claim(__u64 token)
 
 /* @may_lock: a constant. Tracing programs have no spin locks on 5.10; there two ends at the same moment may keep the
  * smaller maximum, counts and sums are exact all the same. */
-static __always_inline void l7_table_add(struct http_count *count, const struct http_key *key, __u64 duration_ns,
-					 __u64 request_bytes, __u64 response_bytes, int may_lock)
+static __always_inline void l7_table_add(struct http_count *count, volatile struct http_control *ctl,
+					 const struct http_key *key, __u64 duration_ns, __u64 request_bytes,
+					 __u64 response_bytes, int may_lock)
 {
-	volatile struct http_control *ctl = control_get();
 	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns);
 	struct http_stat *st;
 
@@ -417,7 +417,7 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 	key.role = known->role;
 	key.version = ex->version;
 	key.error = error;
-	l7_table_add(count, &key, duration_ns, ex->request_bytes, ex->response_bytes, sk != NULL);
+	l7_table_add(count, ctl, &key, duration_ns, ex->request_bytes, ex->response_bytes, sk != NULL);
 }
 
 /* ---- exchanges in flight ---- */

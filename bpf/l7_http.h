@@ -613,6 +613,13 @@ static __always_inline int http_block_differs(const char *a, const char *b)
 	       http_load8(a + 16) != http_load8(b + 16) || http_load8(a + 24) != http_load8(b + 24);
 }
 
+#define HTTP_BLOCK_COMES(i)                                                                  \
+	if ((i)*HTTP_HEAD_BLOCK >= last)                                                     \
+		return 1;                                                                    \
+	if (http_block_differs(buf + (i)*HTTP_HEAD_BLOCK, head->data + (i)*HTTP_HEAD_BLOCK)) \
+		return 0;
+_Static_assert(HTTP_HEAD_KEEP == 8 * HTTP_HEAD_BLOCK, "the last block and seven before it");
+
 /* Does @buf begin with the head that was kept (there is one)? */
 static __always_inline int http_head_comes(const struct http_head *head, const char *buf)
 {
@@ -621,13 +628,14 @@ static __always_inline int http_head_comes(const struct http_head *head, const c
 	/* The end first, because it tells heads of other lengths; it overlaps the last whole block. */
 	if (http_block_differs(HTTP_AT(buf, last), head->data + http_mask(last, HTTP_HEAD_KEEP - 1)))
 		return 0;
-	HTTP_LOOP
-	for (__u32 i = 0; i < HTTP_HEAD_KEEP; i += HTTP_HEAD_BLOCK) {
-		if (i >= last)
-			break;
-		if (http_block_differs(buf + i, head->data + i))
-			return 0;
-	}
+	/* Written out: with constant places a block costs a third less. */
+	HTTP_BLOCK_COMES(0)
+	HTTP_BLOCK_COMES(1)
+	HTTP_BLOCK_COMES(2)
+	HTTP_BLOCK_COMES(3)
+	HTTP_BLOCK_COMES(4)
+	HTTP_BLOCK_COMES(5)
+	HTTP_BLOCK_COMES(6)
 	return 1;
 }
 
