@@ -43,6 +43,15 @@ static void what_does_not_add_up_is_told(void **state)
 	says(&too_many, false, "seen 10 IS NOT delivered 12 + filtered 0 + lost 0");
 }
 
+static void what_was_on_its_way_at_the_beginning_belongs_there(void **state)
+{
+	const struct conservation before = { .seen = 110, .delivered = 90, .filtered = 5 };
+	struct conservation counts = { .seen = 150, .delivered = 143, .filtered = 7 };
+
+	counts_subtract(&counts, &before); /* 15 were on their way: 53 - 15 of the 40 that came */
+	says(&counts, false, "seen 40 = delivered 38 + filtered 2 + lost 0");
+}
+
 static void total(struct fake *fake, enum selfstat_id id, const char *signal, const char *reason, __u64 value)
 {
 	struct point *point = fake_point(fake, &selfstat_metrics[id], NULL, 0);
@@ -79,6 +88,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sums_are_told),
 		cmocka_unit_test(what_does_not_add_up_is_told),
+		cmocka_unit_test(what_was_on_its_way_at_the_beginning_belongs_there),
 		cmocka_unit_test(counts_come_from_the_agents_metrics),
 	};
 

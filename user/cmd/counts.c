@@ -45,15 +45,6 @@ void counts_from_snapshot(const struct snapshot *snap, const char *signal, struc
 	}
 }
 
-void counts_subtract(struct conservation *counts, const struct conservation *before)
-{
-	counts->seen -= before->seen;
-	counts->delivered -= before->delivered;
-	counts->filtered -= before->filtered;
-	for (unsigned i = 0; i < LOSS_MAX; i++)
-		counts->lost[i] -= before->lost[i];
-}
-
 __u64 counts_lost(const struct conservation *counts)
 {
 	__u64 lost = 0;
@@ -61,6 +52,20 @@ __u64 counts_lost(const struct conservation *counts)
 	for (unsigned i = 0; i < LOSS_MAX; i++)
 		lost += counts->lost[i];
 	return lost;
+}
+
+void counts_subtract(struct conservation *counts, const struct conservation *before)
+{
+	__u64 told = before->delivered + before->filtered + counts_lost(before);
+
+	counts->seen -= before->seen;
+	counts->delivered -= before->delivered;
+	counts->filtered -= before->filtered;
+	for (unsigned i = 0; i < LOSS_MAX; i++)
+		counts->lost[i] -= before->lost[i];
+	/* What was on its way at the beginning has been delivered since, but was seen before. */
+	if (before->seen > told && counts->delivered >= before->seen - told)
+		counts->delivered -= before->seen - told;
 }
 
 bool counts_hold(const struct conservation *counts)

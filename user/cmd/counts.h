@@ -11,7 +11,7 @@ struct snapshot;
 
 /* What the agent that sent @snap says of @signal, from its metrics weir.signal.*. */
 void counts_from_snapshot(const struct snapshot *snap, const char *signal, struct conservation *ret);
-/* What has come since @before. */
+/* What has come since @before. What was seen before and delivered since is taken off the delivered. */
 void counts_subtract(struct conservation *counts, const struct conservation *before);
 __u64 counts_lost(const struct conservation *counts);
 /* seen = delivered + filtered + lost. */

@@ -22,7 +22,7 @@ struct why;
 
 #define WEB_CONNECTIONS_MAX  64 /* per door; the next one is refused */
 #define WEB_STREAMS_MAX	     16 /* of /v1/trace; the next one gets 503 */
-#define WEB_STREAM_BYTES_MAX (256u << 10)
+#define WEB_STREAM_BYTES_MAX (1u << 20)
 #define WEB_IDLE_S	     30 /* a connection that says nothing for so long is closed; streams are not */
 
 struct web_ops {
