@@ -91,6 +91,10 @@ struct http_key {
 };
 _Static_assert(sizeof(struct http_key) == 24, "no hidden padding");
 
+/* What comes often is counted in an array instead, which needs no hash: user space gives the cell with the number
+ * label % HTTP_CELLS to one key, in its value, and a key that has no cell goes to the table. */
+#define HTTP_CELLS 1024 /* a power of two */
+
 /* Monotone: never reset, user space takes differences. Read with BPF_F_LOCK. */
 struct http_stat {
 #ifdef __bpf__
@@ -107,6 +111,7 @@ struct http_stat {
 	__u64 response_bytes;
 	__u32 slots[HIST_SLOTS];
 	__u32 pad2[HIST_SLOTS % 2];
+	struct http_key key; /* of a cell; all zero: it is free */
 };
 
 /* Read-only to the kernel half, set before load. */

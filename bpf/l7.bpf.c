@@ -213,6 +213,13 @@ struct {
 } http_table SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HTTP_CELLS);
+	__type(key, __u32);
+	__type(value, struct http_stat);
+} http_cells SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct http_label_key);
@@ -271,6 +278,20 @@ static __always_inline struct l7_scratch *scratch_claim(__u64 token)
 
 /* ---- emit: an exchange that ended becomes a record or a table entry, exactly one of them ---- */
 
+/* The cell that is kept for @key, or NULL. */
+static __always_inline struct http_stat *l7_cell(const struct http_key *key)
+{
+	__u32 index = key->label & (HTTP_CELLS - 1);
+	struct http_stat *st = bpf_map_lookup_elem(&http_cells, &index);
+
+	const char *has = (const char *)&st->key, *want = (const char *)key;
+
+	if (!st || http_load8(has) != http_load8(want) || http_load8(has + 8) != http_load8(want + 8) ||
+	    http_load8(has + 16) != http_load8(want + 16))
+		return NULL;
+	return st;
+}
+
 /* @may_lock: a constant. Tracing programs have no spin locks on 5.10; there two ends at the same moment may keep the
  * smaller maximum, counts and sums are exact all the same. */
 static __always_inline void l7_table_add(struct http_count *count, volatile struct http_control *ctl,
@@ -280,7 +301,9 @@ static __always_inline void l7_table_add(struct http_count *count, volatile stru
 	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns);
 	struct http_stat *st;
 
-	st = bpf_map_lookup_elem(&http_table, key);
+	st = l7_cell(key);
+	if (!st)
+		st = bpf_map_lookup_elem(&http_table, key);
 	if (!st) {
 		bpf_map_update_elem(&http_table, key, zero_stat, BPF_NOEXIST);
 		st = bpf_map_lookup_elem(&http_table, key);
@@ -417,6 +440,7 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 	key.role = known->role;
 	key.version = ex->version;
 	key.error = error;
+	http_forget(); /* it is compared by the word */
 	l7_table_add(count, ctl, &key, duration_ns, ex->request_bytes, ex->response_bytes, sk != NULL);
 }
 

@@ -64,6 +64,12 @@ struct taken {
 	__u32 *slots;
 };
 
+/* One of the array http_cells: what goes to one key, and what was taken over of it. */
+struct cell {
+	struct http_key key; /* all zero: free */
+	void *taken;
+};
+
 struct http {
 	struct signal_ctx *ctx;
 	struct l7_bpf *skel;
@@ -72,6 +78,8 @@ struct http {
 	struct http_control *control;
 	struct http_lookup *lookup;
 	struct drain *drain;
+	struct cell *cells; /* HTTP_CELLS */
+	unsigned cells_used;
 	struct http_active *active;    /* NULL: this kernel cannot list connections */
 	struct http_count *cpu_counts; /* one a possible CPU, scratch for reading */
 	__u64 start_ns;
@@ -197,8 +205,9 @@ static int http_prepare(struct http *h, struct why *why)
 	if (err)
 		return err;
 	h->drain = drain_new(&drain);
+	h->cells = calloc(HTTP_CELLS, sizeof(*h->cells));
 	h->cpu_counts = calloc(h->ctx->features->cpus, sizeof(*h->cpu_counts));
-	if (!h->drain || !h->cpu_counts)
+	if (!h->drain || !h->cells || !h->cpu_counts)
 		return why_set(why, -ENOMEM, "no memory");
 	if (bpf_program__autoload(h->skel->progs.l7_inflight)) {
 		err = http_active_new(h->skel->progs.l7_inflight, bpf_map__fd(h->skel->maps.l7_conns),
@@ -209,6 +218,7 @@ static int http_prepare(struct http *h, struct why *why)
 	return http_reserve_overflow(h, why);
 }
 
+static void cells_free(struct http *h);
 static void http_unload(struct signal_ctx *ctx);
 
 static int http_load(struct signal_ctx *ctx, struct why *why)
@@ -266,6 +276,7 @@ static void http_unload(struct signal_ctx *ctx)
 		return;
 	http_detach(ctx);
 	drain_free(h->drain);
+	cells_free(h);
 	http_active_free(h->active);
 	http_lookup_free(h->lookup);
 	l7_bpf__destroy(h->skel);
@@ -303,6 +314,32 @@ static bool http_label_allowed(struct http *h, __u64 now_ns)
 	return true;
 }
 
+/* Gives the label's cell to what @e was, if nobody has it: under one label most exchanges are alike. Before the label is
+ * told, so that all that is counted under it finds the cell. */
+static void cell_give(struct http *h, const struct http_event *e, __u32 label)
+{
+	const struct http_stat stat = {
+		.key = {
+			.cgroup_id = e->hdr.cgroup_id,
+			.label = label,
+			.status = e->status,
+			.method = e->method,
+			.role = e->role,
+			.version = e->version,
+			.error = e->error,
+		},
+	};
+	__u32 index = label % HTTP_CELLS;
+	struct cell *cell = &h->cells[index];
+
+	if (cell->key.role != HTTP_ROLE_NONE)
+		return;
+	if (bpf_map_update_elem(bpf_map__fd(h->skel->maps.http_cells), &index, &stat, BPF_ANY))
+		return;
+	cell->key = stat.key;
+	h->cells_used++;
+}
+
 /* From now on the kernel half counts this path by itself. */
 static void http_tell_label(struct http *h, const struct http_event *e, struct http_found *found)
 {
@@ -314,6 +351,7 @@ static void http_tell_label(struct http *h, const struct http_event *e, struct h
 		return;
 	if (!http_label_allowed(h, e->hdr.time_ns))
 		return;
+	cell_give(h, e, found->label);
 	/* A failure costs one more record: it is tried again. */
 	bpf_map_update_elem(bpf_map__fd(h->skel->maps.http_labels), &key, &found->label, BPF_ANY);
 	found->labelled_ns = e->hdr.time_ns;
@@ -497,6 +535,44 @@ static void table_forget(void *arg, void *mine)
 	free(t);
 }
 
+static void cells_drain(struct http *h)
+{
+	struct http_stat stat;
+
+	for (__u32 i = 0; i < HTTP_CELLS; i++) {
+		struct cell *cell = &h->cells[i];
+
+		if (cell->key.role == HTTP_ROLE_NONE)
+			continue;
+		if (!bpf_map_lookup_elem_flags(bpf_map__fd(h->skel->maps.http_cells), &i, &stat, BPF_F_LOCK))
+			table_entry(h, &cell->key, &stat, &cell->taken);
+	}
+}
+
+/* @cgroup_id has gone: what it had is free for others. */
+static void cells_forget(struct http *h, __u64 cgroup_id)
+{
+	const struct http_stat free_stat = { .count = 0 };
+
+	for (__u32 i = 0; i < HTTP_CELLS; i++) {
+		struct cell *cell = &h->cells[i];
+
+		if (cell->key.role == HTTP_ROLE_NONE || cell->key.cgroup_id != cgroup_id)
+			continue;
+		bpf_map_update_elem(bpf_map__fd(h->skel->maps.http_cells), &i, &free_stat, BPF_ANY);
+		table_forget(h, cell->taken);
+		*cell = (struct cell){ .taken = NULL };
+		h->cells_used--;
+	}
+}
+
+static void cells_free(struct http *h)
+{
+	for (unsigned i = 0; h->cells && i < HTTP_CELLS; i++)
+		table_forget(h, h->cells[i].taken);
+	free(h->cells);
+}
+
 static void http_read_counts(struct http *h, struct http_count *ret)
 {
 	__u32 zero = 0;
@@ -544,10 +620,12 @@ static int http_drain(struct signal_ctx *ctx, __u64 now_ns)
 	struct http *h = ctx->priv;
 	int count = drain_read(h->drain), err = count < 0 ? count : 0;
 
+	cells_drain(h);
+
 	/* Only now: a maximum belongs to the interval in which it is read. */
 	h->control->interval++;
 	if (count > 0)
-		h->entries += count;
+		h->entries += count + h->cells_used;
 	if (h->active && !err)
 		err = http_active_sample(h->active);
 	http_publish(h);
@@ -575,6 +653,7 @@ static void http_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 
 	if (cgroup_id)
 		drain_delete(h->drain, key_of_cgroup, &cgroup_id);
+	cells_forget(h, cgroup_id);
 	http_lookup_forget(h->lookup, cgroup_id);
 	if (h->active)
 		http_active_forget(h->active, cgroup_id);
@@ -605,10 +684,11 @@ static unsigned http_tables(struct signal_ctx *ctx, struct table_use *ret, unsig
 	const struct table_use uses[] = {
 		{
 			.name = "http_table",
-			.used = drain_count(h->drain),
-			.max = bpf_map__max_entries(h->skel->maps.http_table),
+			.used = drain_count(h->drain) + h->cells_used,
+			.max = bpf_map__max_entries(h->skel->maps.http_table) + HTTP_CELLS,
 			.bytes = drain_count(h->drain) * (sizeof(struct http_key) + sizeof(struct http_stat) + 48) +
-				 drain_used_bytes(h->drain),
+				 drain_used_bytes(h->drain) +
+				 HTTP_CELLS * (sizeof(struct http_stat) + sizeof(struct cell)),
 		},
 		{
 			.name = "labels",
