@@ -461,7 +461,7 @@ def test_trap_12_filters_of_a_tracer_count_what_they_drop(lab, observer):
 
 
 def test_trap_12_a_container_that_is_not_wanted_is_filtered_in_the_kernel(lab):
-    """After its first record: of 101 exchanges most are never given to the reader, and each is counted once."""
+    """After its first record none of its exchanges is given to the reader any more, and each is counted."""
     wire = lab.own(Wire(lab.cgroup("noise"), lab.cgroup("client")))
     marker = lab.own(Wire(lab.cgroup("marker"), lab.cgroup("client")))
     only = lab.own(Trace(lab, "--socket=off", "--container=marker-*", "--role=server"))
@@ -469,21 +469,23 @@ def test_trap_12_a_container_that_is_not_wanted_is_filtered_in_the_kernel(lab):
     def mark():
         marker.play(C("GET /m HTTP/1.1\r\n\r\n"), S(OK5))
         return only.of(marker.server_cgroup)
+    def marked():
+        last = len(only.of(marker.server_cgroup))
+        mark()
+        only.wait(lambda t: len(t.of(marker.server_cgroup)) > last, "the marker")
+
     wait_until(mark, "tracer")
     ends = wire.connect()
-    for _ in range(101):
+    wire.play(C(GET), S(OK5), ends=ends, close=False)
+    marked()  # the records come in order: the one before has been read, and its cgroup told to the kernel
+    for _ in range(100):
         wire.play(C(GET), S(OK5), ends=ends, close=False)
     wire.hang_up(*ends)
-    last = len(only.of(marker.server_cgroup))
-    mark()
-    only.wait(lambda t: len(t.of(marker.server_cgroup)) > last, "the marker")
+    marked()
     assert only.of(wire.server_cgroup) == []
     status, text = only.stop()
     assert status == 0, text
-    filtered = int(re.search(r"filtered (\d+)", text).group(1))
-    unmatched = re.search(r"(\d+) delivered did not match", text)
-    assert filtered + int(unmatched.group(1) if unmatched else 0) >= 101, text
-    assert filtered > 50, text
+    assert int(re.search(r"filtered (\d+)", text).group(1)) >= 100, text
 
 
 def test_trap_12_filters_through_the_agent_leave_its_counts_alone(lab, observer):
