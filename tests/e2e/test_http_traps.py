@@ -446,9 +446,8 @@ def test_trap_12_filters_of_a_tracer_count_what_they_drop(lab, observer):
         wire.play(C("GET /%d HTTP/1.1\r\n\r\n" % i),
                   S("HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % (503 if i % 8 == 0 else 200)), ends=ends, close=False)
     wire.hang_up(*ends)
-    last = len(only.of(marker.server_cgroup))
-    marker.play(C("GET /m HTTP/1.1\r\n\r\n"), S("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"))
-    only.wait(lambda t: len(t.of(marker.server_cgroup)) > last, "the marker")
+    marker.play(C("GET /last HTTP/1.1\r\n\r\n"), S("HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"))
+    only.wait(lambda t: [r for r in t.of(marker.server_cgroup) if r["path"] == "/last"], "the marker")
     assert [r["path"] for r in only.of(wire.server_cgroup)] == ["/0", "/8", "/16"]
     assert only.of(wire.client_cgroup) == []
     status, text = only.stop()
@@ -466,22 +465,21 @@ def test_trap_12_a_container_that_is_not_wanted_is_filtered_in_the_kernel(lab):
     marker = lab.own(Wire(lab.cgroup("marker"), lab.cgroup("client")))
     only = lab.own(Trace(lab, "--socket=off", "--container=marker-*", "--role=server"))
 
-    def mark():
-        marker.play(C("GET /m HTTP/1.1\r\n\r\n"), S(OK5))
+    def mark(path="/m"):
+        marker.play(C("GET %s HTTP/1.1\r\n\r\n" % path), S(OK5))
         return only.of(marker.server_cgroup)
-    def marked():
-        last = len(only.of(marker.server_cgroup))
-        mark()
-        only.wait(lambda t: len(t.of(marker.server_cgroup)) > last, "the marker")
+    def marked(path):
+        mark(path)
+        only.wait(lambda t: [r for r in t.of(marker.server_cgroup) if r["path"] == path], "the marker")
 
     wait_until(mark, "tracer")
     ends = wire.connect()
     wire.play(C(GET), S(OK5), ends=ends, close=False)
-    marked()  # the records come in order: the one before has been read, and its cgroup told to the kernel
+    marked("/first")  # the records come in order: the one before has been read, and its cgroup told to the kernel
     for _ in range(100):
         wire.play(C(GET), S(OK5), ends=ends, close=False)
     wire.hang_up(*ends)
-    marked()
+    marked("/last")
     assert only.of(wire.server_cgroup) == []
     status, text = only.stop()
     assert status == 0, text
