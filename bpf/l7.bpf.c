@@ -1505,6 +1505,18 @@ static __always_inline int l7_adopted(struct __sk_buff *skb)
 	return 1;
 }
 
+/* Two CPUs can have segments of one direction at the same moment (a retransmission timer beside acknowledgements). */
+static __always_inline int l7_claim(struct l7_conn *conn, struct l7_half *h)
+{
+	int busy;
+
+	bpf_spin_lock(&conn->lock);
+	busy = h->busy;
+	h->busy = 1;
+	bpf_spin_unlock(&conn->lock);
+	return !busy;
+}
+
 static __always_inline int l7_hook(struct __sk_buff *skb, int dir)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -1526,19 +1538,17 @@ static __always_inline int l7_hook(struct __sk_buff *skb, int dir)
 		conn = l7_open(skb, &p, dir);
 		if (!conn)
 			return 1;
-		if (conn->parked && !conn->half[DIR_IN].busy) {
-			conn->half[DIR_IN].busy = 1;
+		if (conn->parked && l7_claim(conn, &conn->half[DIR_IN])) {
 			l7_tail(skb, dir, TAIL_ADOPT);
 		}
 	}
 	if (conn->state == CONN_IGNORED)
 		return 1;
 	h = &conn->half[dir];
-	if (h->busy) {
+	if (!l7_claim(conn, h)) {
 		COUNT(gaps[LOSS_BUSY]);
 		return 1;
 	}
-	h->busy = 1;
 	if (!h->synced) {
 		h->synced = 1;
 		h->next_seq = p.seq;
