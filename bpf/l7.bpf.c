@@ -1505,15 +1505,20 @@ static __always_inline int l7_adopted(struct __sk_buff *skb)
 	return 1;
 }
 
-/* Two CPUs can have segments of one direction at the same moment (a retransmission timer beside acknowledgements). */
+#define CLAIM_TRIES 512 /* about ten times as long as a run takes */
+
+/* Two CPUs can have segments of one direction at the same moment (the sender moved to another one while a softirq was
+ * late, or a retransmission timer ran). The other run is in a softirq, which nothing delays: worth waiting for. */
 static __always_inline int l7_claim(struct l7_conn *conn, struct l7_half *h)
 {
-	int busy;
+	int busy = 1;
 
-	bpf_spin_lock(&conn->lock);
-	busy = h->busy;
-	h->busy = 1;
-	bpf_spin_unlock(&conn->lock);
+	for (int i = 0; i < CLAIM_TRIES && busy; i++) {
+		bpf_spin_lock(&conn->lock);
+		busy = h->busy;
+		h->busy = 1;
+		bpf_spin_unlock(&conn->lock);
+	}
 	return !busy;
 }
 
