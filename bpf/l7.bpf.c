@@ -1516,7 +1516,8 @@ static __always_inline int l7_claim(struct l7_conn *conn, struct l7_half *h)
 	for (int i = 0; i < CLAIM_TRIES && busy; i++) {
 		bpf_spin_lock(&conn->lock);
 		busy = h->busy;
-		h->busy = 1;
+		if (!busy) /* the owner lets go without the lock: what it wrote must not be undone */
+			h->busy = 1;
 		bpf_spin_unlock(&conn->lock);
 	}
 	return !busy;
