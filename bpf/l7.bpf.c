@@ -39,7 +39,6 @@ enum { CONN_NEW, CONN_HTTP, CONN_IGNORED };
 #define SLOTS	       4 /* scratch per CPU: a task, a softirq above it, and as many again where tasks can be preempted */
 
 #define TH_FIN	     1
-#define TH_SYN	     2
 #define TH_RST	     4
 #define TH_ACK	     16
 #define STATE_LISTEN 10
