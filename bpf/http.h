@@ -105,7 +105,7 @@ struct http_stat {
 	__u32 pad;
 	__u64 count;
 	__u64 sum_ns;
-	__u64 max_ns; /* of the interval numbered max_interval (see http_control) */
+	__u64 max_ns; /* of the interval numbered max_interval (see control.h) */
 	__u64 max_interval;
 	__u64 request_bytes;
 	__u64 response_bytes;
@@ -130,13 +130,6 @@ struct http_inflight {
 	__u64 cgroup_id;
 	__u32 role;
 	__u32 count;
-};
-
-/* Writable by user space while running (one memory-mapped page). */
-struct http_control {
-	__u64 interval;	     /* number of the current interval, for max_ns */
-	__u32 reader_sleeps; /* 1: wake the reader of the ring */
-	__u32 records;	     /* 1: somebody wants every record; labels are not used */
 };
 
 /* Per-CPU counters of the kernel half. The conservation law, of exchanges:

@@ -293,7 +293,7 @@ static __always_inline struct http_stat *l7_cell(const struct http_key *key)
 
 /* @may_lock: a constant. Tracing programs have no spin locks on 5.10; there two ends at the same moment may keep the
  * smaller maximum, counts and sums are exact all the same. */
-static __always_inline void l7_table_add(struct http_count *count, volatile struct http_control *ctl,
+static __always_inline void l7_table_add(struct http_count *count, volatile struct control *ctl,
 					 const struct http_key *key, __u64 duration_ns, __u64 request_bytes,
 					 __u64 response_bytes, int may_lock)
 {
@@ -411,7 +411,7 @@ static __always_inline __u32 l7_label(struct l7_known *known, struct l7_exchange
 static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known, struct l7_exchange *ex, __u64 end_ns,
 				    __u8 error)
 {
-	volatile struct http_control *ctl = control_get();
+	volatile struct control *ctl = control_get();
 	__u64 duration_ns = end_ns - ex->start_ns;
 	struct http_key key = {};
 	__u32 zero = 0;
@@ -424,7 +424,7 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 		__sync_fetch_and_add(&count->filtered, 1);
 		return;
 	}
-	if (config.labels && ctl && !ctl->records)
+	if (config.labels && ctl && !(ctl->records & 1u << SIGNAL_http))
 		key.label = l7_label(known, ex);
 	if (key.label == HTTP_LABEL_NONE && l7_record(sk, known, ex, end_ns, error)) {
 		__sync_fetch_and_add(&count->ring, 1);

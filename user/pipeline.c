@@ -10,8 +10,8 @@
 #include "base/loop.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "control.h"
 #include "export/outputs.h"
-#include "http.h"
 #include "identity/cgroup.h"
 #include "identity/enrich.h"
 #include "identity/identity.h"
@@ -40,8 +40,8 @@ struct pipeline {
 	struct outputs outputs;
 	__u64 start_ns;
 	__s64 wall_offset_ns;
-	unsigned records_wanted; /* how many ask for every record */
-	int timer;
+	unsigned records_wanted[SIGNAL_MAX]; /* how many ask for every record; [0]: of all signals */
+	int timer, tick_timer;
 	bool started;
 	__u64 cgroups_delivered; /* records of the life cycle of cgroups */
 };
@@ -72,6 +72,19 @@ static void pipeline_interval(void *arg, __u64 late)
 
 	pipeline_turn(p);
 	log_flush(loop_now_ns(p->loop));
+}
+
+/* Signals that look more often than once an interval; without an interval (trace) nobody else makes them look. */
+static void pipeline_tick(void *arg, __u64 late)
+{
+	struct pipeline *p = arg;
+
+	for (unsigned id = 1; id < SIGNAL_MAX; id++) {
+		struct running *r = &p->signals[id];
+
+		if (r->loaded && r->ctx.signal->tick)
+			r->ctx.signal->tick(&r->ctx, loop_now_ns(p->loop));
+	}
 }
 
 /* ---- records on their way: ring -> decode -> series and spans */
@@ -126,17 +139,24 @@ static void pipeline_span(struct sink *sink, const struct span *span)
 /* Records are asked for while somebody both wants them and can take them. */
 static void pipeline_set_records(struct pipeline *p)
 {
-	p->sink.spans = p->records_wanted && outputs_take_spans(&p->outputs);
+	__u32 wanted = 0;
+
+	for (unsigned id = 1; id < SIGNAL_MAX; id++)
+		if (p->records_wanted[0] || p->records_wanted[id])
+			wanted |= 1u << id;
+	p->sink.spans = wanted && outputs_take_spans(&p->outputs);
 	if (p->maps)
-		__atomic_store_n(&kernel_maps_control(p->maps)->records, p->records_wanted > 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&kernel_maps_control(p->maps)->records, wanted, __ATOMIC_RELEASE);
 }
 
-void pipeline_want_records(struct pipeline *p, bool wanted)
+void pipeline_want_records(struct pipeline *p, unsigned signal, bool wanted)
 {
+	if (signal >= SIGNAL_MAX)
+		return;
 	if (wanted)
-		p->records_wanted++;
-	else if (p->records_wanted)
-		p->records_wanted--;
+		p->records_wanted[signal]++;
+	else if (p->records_wanted[signal])
+		p->records_wanted[signal]--;
 	pipeline_set_records(p);
 }
 
@@ -301,10 +321,10 @@ int pipeline_new(const struct pipeline_options *options, struct pipeline **ret, 
 		p->options.series_max = PIPELINE_SERIES_MAX;
 	if (!p->options.series_per_cgroup_max)
 		p->options.series_per_cgroup_max = PIPELINE_SERIES_PER_CGROUP_MAX;
-	p->timer = -1;
+	p->timer = p->tick_timer = -1;
 	p->start_ns = time_now_ns();
 	p->wall_offset_ns = time_wall_offset_ns();
-	p->records_wanted = options->signal.records;
+	p->records_wanted[0] = options->signal.records;
 	p->sink.span = pipeline_span;
 	p->sink.aggregate = aggregate_new(&(struct aggregate_options){
 		.series_max = p->options.series_max,
@@ -391,6 +411,18 @@ static int start_signals(struct pipeline *p, struct why *why)
 	return first_err ? first_err : why_set(why, -EINVAL, "no signal was chosen");
 }
 
+static int start_tick(struct pipeline *p, struct why *why)
+{
+	bool wanted = false;
+
+	for (unsigned id = 1; id < SIGNAL_MAX; id++)
+		wanted |= p->signals[id].loaded && p->signals[id].ctx.signal->tick;
+	if (!wanted)
+		return 0;
+	p->tick_timer = loop_add_timer(p->loop, NS_PER_S, NS_PER_S, pipeline_tick, p);
+	return p->tick_timer < 0 ? why_set(why, p->tick_timer, "cannot make a timer: %s", strerror(-p->tick_timer)) : 0;
+}
+
 int pipeline_start(struct pipeline *p, struct why *why)
 {
 	int err = start_probe(p, why);
@@ -417,6 +449,9 @@ int pipeline_start(struct pipeline *p, struct why *why)
 		if (p->timer < 0)
 			return why_set(why, p->timer, "cannot make a timer: %s", strerror(-p->timer));
 	}
+	err = start_tick(p, why);
+	if (err)
+		return err;
 	/* Loading has read the kernel's types several times over: give that memory back. */
 	malloc_trim(0);
 	p->started = true;
@@ -439,6 +474,8 @@ static void pipeline_end(struct pipeline *p)
 {
 	if (p->timer >= 0)
 		loop_del_timer(p->loop, p->timer);
+	if (p->tick_timer >= 0)
+		loop_del_timer(p->loop, p->tick_timer);
 	kernel_maps_detach(p->maps);
 	for (unsigned id = 1; id < SIGNAL_MAX; id++) {
 		struct running *r = &p->signals[id];

@@ -53,8 +53,8 @@ void pipeline_free(struct pipeline *p);
 /* Drains, takes and enriches now, with the gauges that are read on demand only (requests in flight); the caller unrefs.
  * NULL: no memory, or not started. */
 struct snapshot *pipeline_snapshot(struct pipeline *p);
-/* Every record is wanted (somebody traces): counted, calls nest. */
-void pipeline_want_records(struct pipeline *p, bool wanted);
+/* Every record of a signal (0: of all) is wanted, because somebody traces it: counted, calls nest. */
+void pipeline_want_records(struct pipeline *p, unsigned signal, bool wanted);
 /* Nobody wants what this signal tells of this cgroup: filtered in the kernel from now on, where the signal can. */
 void pipeline_mute(struct pipeline *p, unsigned signal, __u64 cgroup_id);
 /* Does it count and attribute? False: @why says what is missing. */

@@ -18,11 +18,19 @@
 		(void *)__hdr;                                                   \
 	})
 
+/* Does somebody want every record of that signal? */
+static __always_inline int records_wanted(enum signal_id id)
+{
+	volatile struct control *ctl = control_get();
+
+	return ctl && ctl->records & 1u << id;
+}
+
 /* Hands the record over. The reader is woken only when it has said that it sleeps, and once: a wake-up for each record
  * would cost more than the record. */
 static __always_inline void emit_end(void *record)
 {
-	volatile struct http_control *ctl = control_get();
+	volatile struct control *ctl = control_get();
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
 	if (ctl && ctl->reader_sleeps) {

@@ -2,7 +2,8 @@
 #ifndef WEIR_MAPS_BPF_H
 #define WEIR_MAPS_BPF_H
 
-#include "http.h"
+#include "control.h"
+#include "event.h"
 
 /* Records for user space. Counted twice in its memory (mapped twice), so it stays small; what does not fit is counted
  * in tables instead. */
@@ -17,10 +18,10 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct http_control);
+	__type(value, struct control);
 } control SEC(".maps");
 
-static __always_inline volatile struct http_control *control_get(void)
+static __always_inline volatile struct control *control_get(void)
 {
 	__u32 zero = 0;
 

@@ -42,9 +42,9 @@ static bool agent_ready(void *arg, struct why *why)
 	return pipeline_ready(arg, why);
 }
 
-static void agent_want_records(void *arg, bool wanted)
+static void agent_want_records(void *arg, unsigned signal, bool wanted)
 {
-	pipeline_want_records(arg, wanted);
+	pipeline_want_records(arg, signal, wanted);
 }
 
 static unsigned agent_signal_id(void *arg, const char *name)

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/why.h"
+#include "control.h"
 #include "core.h"
-#include "http.h"
 #include "kernel/features.h"
 #include "kernel/loader.h"
 
@@ -18,7 +18,7 @@
 
 struct kernel_maps {
 	struct core_bpf *skel;
-	struct http_control *control; /* mapped: one page */
+	struct control *control; /* mapped: one page */
 	size_t control_bytes;
 	int cgroup_fd;
 	struct bpf_link *mkdir_link, *rmdir_link;
@@ -126,7 +126,7 @@ int kernel_maps_fd(const struct kernel_maps *maps, const char *name)
 	return -ENOENT;
 }
 
-struct http_control *kernel_maps_control(const struct kernel_maps *maps)
+struct control *kernel_maps_control(const struct kernel_maps *maps)
 {
 	return maps->control;
 }

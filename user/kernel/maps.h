@@ -7,7 +7,7 @@
 
 struct event_hdr;
 struct features;
-struct http_control;
+struct control;
 struct kernel_maps;
 struct why;
 
@@ -25,7 +25,7 @@ void kernel_maps_close(struct kernel_maps *maps);
 /* Borrowed. -ENOENT: no shared map has that name. */
 int kernel_maps_fd(const struct kernel_maps *maps, const char *name);
 /* The control page, writable while programs run. Never NULL. */
-struct http_control *kernel_maps_control(const struct kernel_maps *maps);
+struct control *kernel_maps_control(const struct kernel_maps *maps);
 /* Directory of the cgroup2 root, to attach to. Borrowed; negative errno when there is none. */
 int kernel_maps_cgroup_fd(const struct kernel_maps *maps);
 

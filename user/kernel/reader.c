@@ -8,7 +8,7 @@
 
 #include "base/loop.h"
 #include "base/why.h"
-#include "http.h"
+#include "control.h"
 #include "kernel/maps.h"
 
 /* A turn that stopped at its bound goes on at once, but through the loop. */
@@ -24,7 +24,7 @@ enum reader_state {
 
 struct reader {
 	struct loop *loop;
-	struct http_control *control;
+	struct control *control;
 	struct ring_buffer *ring;
 	int ring_fd;
 	int timer;

@@ -1,6 +1,6 @@
 /* Takes records from the ring, checks header and size, hands each to the decoder of its signal, counts.
  *
- * The kernel half wakes the reader only while it says that it sleeps (http_control.reader_sleeps), and takes that word
+ * The kernel half wakes the reader only while it says that it sleeps (control.reader_sleeps), and takes that word
  * back as it does so. Once woken the reader looks again every READER_TURN_NS until a turn finds nothing: so at rest it
  * costs nothing, and under load the number of wake-ups is bounded however many records there are. One call reads at
  * most READER_BATCH records, so the loop always comes to its other work. */

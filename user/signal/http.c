@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "control.h"
 #include "kernel/drain.h"
 #include "kernel/features.h"
 #include "kernel/loader.h"
@@ -75,7 +76,7 @@ struct http {
 	struct l7_bpf *skel;
 	struct bpf_link *links[LINKS_MAX];
 	unsigned links_count;
-	struct http_control *control;
+	struct control *control;
 	struct http_lookup *lookup;
 	struct drain *drain;
 	struct cell *cells; /* HTTP_CELLS */
@@ -345,7 +346,8 @@ static void http_tell_label(struct http *h, const struct http_event *e, struct h
 {
 	const struct http_label_key key = { .cgroup_id = e->hdr.cgroup_id, .path_hash = e->path_hash };
 
-	if (found->label == HTTP_LABEL_NONE || !h->skel->rodata->config.labels || h->control->records)
+	if (found->label == HTTP_LABEL_NONE || !h->skel->rodata->config.labels ||
+	    h->control->records & 1u << SIGNAL_http)
 		return;
 	if (found->labelled_ns && e->hdr.time_ns < found->labelled_ns + LABEL_AGAIN_NS)
 		return;

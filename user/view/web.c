@@ -267,8 +267,9 @@ static void tracer_link(struct tracer *tracer)
 	tracer->linked = true;
 	tracer->stream.next = web->streams;
 	web->streams = &tracer->stream;
-	if (web->streams_count++ == 0 && web->ops->want_records)
-		web->ops->want_records(web->arg, true);
+	web->streams_count++;
+	if (web->ops->want_records)
+		web->ops->want_records(web->arg, tracer->stream.signal, true);
 }
 
 static void tracer_unlink(struct tracer *tracer)
@@ -287,8 +288,9 @@ static void tracer_unlink(struct tracer *tracer)
 		}
 	tracer->linked = false;
 	/* When closing, whoever would hear it may be gone already. */
-	if (--web->streams_count == 0 && web->ops->want_records && !web->closing)
-		web->ops->want_records(web->arg, false);
+	web->streams_count--;
+	if (web->ops->want_records && !web->closing)
+		web->ops->want_records(web->arg, tracer->stream.signal, false);
 }
 
 struct query {

@@ -33,7 +33,7 @@ struct web_ops {
 	/* NULL: always ready. False: @why says what is missing. */
 	bool (*ready)(void *arg, struct why *why);
 	/* True when the first stream opens, false when the last closes. NULL: spans always come. */
-	void (*want_records)(void *arg, bool wanted);
+	void (*want_records)(void *arg, unsigned signal, bool wanted); /* @signal 0: of all */
 	/* enum signal_id of a name; 0: no such signal, or it is off. */
 	unsigned (*signal_id)(void *arg, const char *name);
 	const char *(*signal_name)(void *arg, unsigned id);
