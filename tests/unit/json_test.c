@@ -20,6 +20,7 @@ static void assert_same_point(const struct point *a, const struct point *b)
 	assert_int_equal(a->metric->kind, b->metric->kind);
 	assert_int_equal(a->metric->updown, b->metric->updown);
 	assert_true(a->metric->scale == b->metric->scale);
+	assert_int_equal(a->metric->bounds, b->metric->bounds);
 	assert_int_equal(a->cgroup_id, b->cgroup_id);
 	assert_int_equal(a->start_ns, b->start_ns);
 	assert_int_equal(a->attrs_count, b->attrs_count);
@@ -93,6 +94,42 @@ static void snapshot_comes_back_as_it_was(void **state)
 	snapshot_unref(snap);
 	json_reader_free(reader);
 	buf_done(&text);
+}
+
+static void boundaries_of_a_metric_come_back(void **state)
+{
+	struct json_reader *reader = json_reader_new();
+	struct snapshot *snap = snapshot_new(2), *back = NULL;
+	struct buf text;
+
+	fake_point(snap, &fake_duration, &fake_pod);
+	fake_point(snap, &fake_wait, &fake_pod);
+	buf_init(&text, 4096);
+	assert_int_equal(snapshot_to_json(snap, &text), 0);
+	assert_int_equal(snapshot_from_json(reader, text.data, text.used, &back, NULL), 0);
+	assert_int_equal(back->points[0].metric->bounds, HIST_BOUNDS_REQUEST);
+	assert_int_equal(back->points[1].metric->bounds, HIST_BOUNDS_SHORT);
+	snapshot_unref(back);
+	snapshot_unref(snap);
+	json_reader_free(reader);
+	buf_done(&text);
+}
+
+/* What an agent that knows one set only writes. */
+static void metric_without_boundaries_has_those_of_requests(void **state)
+{
+	static const char text[] =
+		"{\"time_ns\":1,\"time_unix_ns\":1,\"start_ns\":1,"
+		"\"metrics\":[{\"name\":\"a\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"scale\":1}],"
+		"\"resources\":[{\"points\":[{\"metric\":0,\"cgroup_id\":0,\"start_ns\":1,\"attributes\":{},"
+		"\"count\":0,\"sum_ns\":0,\"max_ns\":0,\"low\":0,\"slots\":[]}]}]}";
+	struct json_reader *reader = json_reader_new();
+	struct snapshot *back = NULL;
+
+	assert_int_equal(snapshot_from_json(reader, text, strlen(text), &back, NULL), 0);
+	assert_int_equal(back->points[0].metric->bounds, HIST_BOUNDS_REQUEST);
+	snapshot_unref(back);
+	json_reader_free(reader);
 }
 
 static void parts_of_any_size_make_the_same_text(void **state)
@@ -179,6 +216,12 @@ static void malformed_snapshots_are_refused(void **state)
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0"),
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":1000,\"slots\":[]"),
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":205,\"slots\":[1,1,1,1,1,1,1,1,1]"),
+		"{" TIMES
+		"\"metrics\":[{\"name\":\"new\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"bounds\":\"x\"}],"
+		"\"resources\":[]}",
+		"{" TIMES
+		"\"metrics\":[{\"name\":\"new\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"bounds\":1}],"
+		"\"resources\":[]}",
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0,\"slots\":[1,-1]"),
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0,\"slots\":[1,\"1\"]"),
 		POINT("\"metric\":0,\"sum_ns\":-1,\"max_ns\":1,\"low\":0,\"slots\":[1]"),
@@ -330,6 +373,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(snapshot_comes_back_as_it_was),
+		cmocka_unit_test(boundaries_of_a_metric_come_back),
+		cmocka_unit_test(metric_without_boundaries_has_those_of_requests),
 		cmocka_unit_test(parts_of_any_size_make_the_same_text),
 		cmocka_unit_test(empty_snapshot_is_legal),
 		cmocka_unit_test(text_cut_anywhere_is_refused),

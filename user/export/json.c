@@ -126,6 +126,11 @@ int span_to_json(const struct span *span, const struct workload *who, const char
 
 const char *const json_kind_names[JSON_KINDS] = { "histogram", "counter", "gauge", "updowncounter" };
 
+const char *const json_bounds_names[HIST_BOUNDS_MAX] = {
+	[HIST_BOUNDS_REQUEST] = "request",
+	[HIST_BOUNDS_SHORT] = "short",
+};
+
 static unsigned kind_of(const struct metric *metric)
 {
 	return metric->kind == METRIC_GAUGE && metric->updown ? JSON_KIND_UPDOWN : metric->kind;
@@ -140,6 +145,8 @@ static void put_metric(struct buf *buf, const struct metric *metric)
 	put_str(buf, "kind", json_kind_names[kind_of(metric)]);
 	put_key(buf, "scale");
 	buf_printf(buf, "%.17g", metric->scale);
+	if (metric->kind == METRIC_HIST)
+		put_str(buf, "bounds", json_bounds_names[metric->bounds]);
 	buf_add_char(buf, '}');
 }
 

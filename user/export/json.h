@@ -2,7 +2,8 @@
  *
  * A snapshot:
  *   { "time_ns", "time_unix_ns", "start_ns",
- *     "metrics":   [ { "name", "unit", "text", "kind": "histogram"|"counter"|"gauge"|"updowncounter", "scale" } ],
+ *     "metrics":   [ { "name", "unit", "text", "kind": "histogram"|"counter"|"gauge"|"updowncounter", "scale",
+ *                      "bounds": "request"|"short"                          histogram: which fixed boundaries } ],
  *     "resources": [ { "container": {...} (absent: the agent itself),
  *                      "points": [ { "metric": index, "cgroup_id", "start_ns", "attributes": {...},
  *                                    "count", "sum_ns", "max_ns", "low", "slots": [...]   histogram

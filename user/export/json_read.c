@@ -94,6 +94,21 @@ static int metric_kind_read(const json_t *object, struct metric *ret)
 	return -EBADMSG;
 }
 
+/* Absent: what the default is. */
+static int metric_bounds_read(const json_t *object, struct metric *ret)
+{
+	const char *bounds = get_str(object, "bounds");
+
+	if (ret->kind != METRIC_HIST || !json_object_get(object, "bounds"))
+		return 0;
+	for (unsigned i = 0; bounds && i < HIST_BOUNDS_MAX; i++)
+		if (strcmp(bounds, json_bounds_names[i]) == 0) {
+			ret->bounds = (enum hist_bounds)i;
+			return 0;
+		}
+	return -EBADMSG;
+}
+
 /* The reader's descriptor of that name, made when it is new. */
 static int metric_read(struct json_reader *reader, const json_t *object, const struct metric **ret, struct why *why)
 {
@@ -116,9 +131,9 @@ static int metric_read(struct json_reader *reader, const json_t *object, const s
 	metric->unit = intern_str(unit);
 	metric->text = intern_str(text);
 	metric->scale = json_number_value(json_object_get(object, "scale"));
-	if (metric_kind_read(object, metric)) {
+	if (metric_kind_read(object, metric) || metric_bounds_read(object, metric)) {
 		free(metric);
-		return why_set(why, -EBADMSG, "metric '%s' is of no known kind", name);
+		return why_set(why, -EBADMSG, "metric '%s' is of no known kind or boundaries", name);
 	}
 	reader->metrics[reader->metrics_count++] = metric;
 	*ret = metric;
