@@ -257,8 +257,6 @@ static void pipeline_forget(void *arg, __u64 cgroup_id, __u64 heir)
 	}
 	if (heir)
 		aggregate_bequeath(p->aggregate, cgroup_id, heir);
-	else if (heir)
-		aggregate_bequeath(p->aggregate, cgroup_id, heir);
 	else
 		aggregate_forget(p->aggregate, cgroup_id);
 }
