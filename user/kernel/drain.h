@@ -1,5 +1,5 @@
-/* Reads a hash map of monotone counters whose values carry a spin lock, entry by entry, and keeps something of the
- * caller's for each key, so that it can take differences. Values are copied under their lock (BPF_F_LOCK), in batches
+/* Reads a hash map of monotone counters, entry by entry, and keeps something of the
+ * caller's for each key, so that it can take differences. Values with a spin lock are copied under it, in batches
  * where the kernel has them, else key by key. What the values mean is the caller's. */
 #ifndef WEIR_KERNEL_DRAIN_H
 #define WEIR_KERNEL_DRAIN_H
@@ -14,6 +14,8 @@ struct drain_options {
 	int map_fd;
 	unsigned key_bytes, value_bytes;
 	unsigned entries_max;
+	bool unlocked; /* values carry no lock: each counter is whole, one may be ahead of another */
+	bool evicting; /* the kernel may delete keys (LRU): those that a read does not find are forgotten */
 	/* Called for each entry found. @mine: where the caller keeps what it remembers of this key, NULL at first. */
 	void (*entry)(void *arg, const void *key, const void *value, void **mine);
 	void (*forget)(void *arg, void *mine); /* the key has been deleted; @mine may be NULL */
