@@ -256,10 +256,13 @@ static void pipeline_forget(void *arg, __u64 cgroup_id, __u64 heir)
 		if (r->loaded && r->ctx.signal->forget)
 			r->ctx.signal->forget(&r->ctx, cgroup_id);
 	}
-	if (heir)
+	if (heir) {
+		aggregate_bequeath_peer(p->aggregate, cgroup_id, heir);
 		aggregate_bequeath(p->aggregate, cgroup_id, heir);
-	else
+	} else {
+		aggregate_forget_peer(p->aggregate, cgroup_id);
 		aggregate_forget(p->aggregate, cgroup_id);
+	}
 }
 
 static void pipeline_expire(struct pipeline *p)
