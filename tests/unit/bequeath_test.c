@@ -155,7 +155,10 @@ static void forgotten_peers_share_one_series_and_totals_stay(void **state)
 		series_add_hist(peer_series(agg, &duration, 7, "/a", 21, 50), 4 * NS_PER_MS);
 	series_set(peer_series(agg, &active, 7, "/a", 20, 50), 2);
 
+	assert_true(aggregate_has_peer(agg, 20));
 	aggregate_forget_peer(agg, 20);
+	assert_false(aggregate_has_peer(agg, 20));
+	assert_false(aggregate_has_peer(agg, 7));
 	aggregate_forget_peer(agg, 20); /* nobody names it any more */
 	aggregate_forget_peer(agg, 7);	/* and it nobody */
 	aggregate_forget_peer(agg, 21);

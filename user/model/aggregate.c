@@ -640,6 +640,11 @@ void aggregate_forget_peer(struct aggregate *agg, __u64 cgroup_id)
 	aggregate_bequeath_peer(agg, cgroup_id, ATTR_CGROUP_GONE);
 }
 
+bool aggregate_has_peer(const struct aggregate *agg, __u64 cgroup_id)
+{
+	return peer_find(agg, cgroup_id);
+}
+
 size_t aggregate_series_count(const struct aggregate *agg)
 {
 	return agg->series.count;

@@ -7,6 +7,7 @@
 #define WEIR_MODEL_AGGREGATE_H
 
 #include <linux/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "model/metric.h"
@@ -46,6 +47,7 @@ void aggregate_bequeath(struct aggregate *agg, __u64 from, __u64 heir);
 void aggregate_bequeath_peer(struct aggregate *agg, __u64 from, __u64 heir);
 /* The same when nobody inherits: they name ATTR_CGROUP_GONE, so that those who are gone do not accumulate. */
 void aggregate_forget_peer(struct aggregate *agg, __u64 cgroup_id);
+bool aggregate_has_peer(const struct aggregate *agg, __u64 cgroup_id); /* does an attribute name it? */
 size_t aggregate_series_count(const struct aggregate *agg);
 
 struct aggregate_use {
