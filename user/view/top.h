@@ -70,8 +70,6 @@ void top_table_done(struct top_table *table);
 const char *top_column_title(enum top_column column);
 /* Text of one cell, without padding. */
 void top_cell(const struct top_table *table, const struct top_row *row, enum top_column column, struct buf *out);
-/* Width of a column on the screen; the container's column takes what is left of @width. */
-unsigned top_column_width(enum top_column column, unsigned width);
 /* Header and rows, aligned to @width columns, one line each. */
 void top_text(const struct top_table *table, unsigned width, struct buf *out);
 /* One JSON object for the table, with its newline. 0 or -ENOMEM. */
