@@ -7,7 +7,6 @@
 
 #include "base/buf.h"
 #include "base/str.h"
-#include "base/time.h"
 #include "view/keys.h"
 #include "view/rows.h"
 #include "view/since.h"
@@ -52,6 +51,7 @@ struct sums {
 	struct sum_route *routes;
 	const struct metric *metric; /* the last one seen and its row above: points come sorted */
 	const struct top_metric *known;
+	bool measured; /* there was one of ours, whoever it is about */
 };
 
 static void sums_done(struct sums *sums)
@@ -75,6 +75,7 @@ static const struct top_metric *metric_known(struct sums *sums, const struct met
 	for (size_t i = 0; i < sizeof(top_metrics) / sizeof(*top_metrics); i++)
 		if (!strcmp(metric->name, top_metrics[i].name))
 			sums->known = &top_metrics[i];
+	sums->measured |= sums->known != NULL;
 	return sums->known;
 }
 
@@ -197,6 +198,11 @@ static void sums_subtract(struct sums *now, const struct sums *before)
 
 /* ---- order */
 
+bool top_sorts(enum top_column column)
+{
+	return column < TOP_RETRANSMITS;
+}
+
 struct order {
 	enum top_column sort;
 	bool ascending;
@@ -229,7 +235,7 @@ static double row_number(const struct top_row *row, enum top_column column)
 		return row_quantile(row, column);
 	case TOP_CONTAINER:
 	case TOP_ROLE:
-	case TOP_COLUMN_MAX:
+	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of the other table */
 		break;
 	}
 	return 0;
@@ -328,7 +334,8 @@ static int table_take(struct top_table *table, struct sums *sums)
 int top_table_init(struct top_table *table, const struct snapshot *before, const struct snapshot *now,
 		   const struct top_options *options)
 {
-	struct order order = { .sort = options->sort, .ascending = options->ascending };
+	bool own = top_sorts(options->sort);
+	struct order order = { .sort = own ? options->sort : TOP_RATE, .ascending = own && options->ascending };
 	struct sums sums, old;
 	int err;
 
@@ -339,6 +346,7 @@ int top_table_init(struct top_table *table, const struct snapshot *before, const
 	err = sums_init(&sums, now, options);
 	if (err)
 		return err;
+	table->measured = sums.measured;
 	err = sums_init(&old, before, options);
 	if (!err) {
 		sums_subtract(&sums, &old);
@@ -435,7 +443,7 @@ void top_cell(const struct top_table *table, const struct top_row *row, enum top
 	case TOP_INFLIGHT:
 		buf_add_str(out, row->inflight >= 0 ? str_format_count(row->inflight, room) : "-");
 		break;
-	case TOP_COLUMN_MAX:
+	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of the other table */
 		break;
 	}
 }
@@ -484,9 +492,8 @@ static json_t *row_json(const struct top_table *table, const struct top_row *row
 			 row->inflight >= 0 ? json_integer(row->inflight) : json_null(), "routes", routes_json(row));
 }
 
-static json_t *table_json(const struct top_table *table)
+json_t *top_rows_json(const struct top_table *table)
 {
-	char time[TIME_ROOM];
 	json_t *rows = json_array();
 
 	for (size_t i = 0; i < table->rows_count; i++) {
@@ -495,20 +502,5 @@ static json_t *table_json(const struct top_table *table)
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:I, s:o}", "time", time_format_utc(table->time_unix_ns, time), "interval_ns",
-			 (json_int_t)table->interval_ns, "rows", rows);
-}
-
-int top_json(const struct top_table *table, struct buf *out)
-{
-	json_t *object = table_json(table);
-	char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-
-	json_decref(object);
-	if (!text)
-		return -ENOMEM;
-	buf_add_str(out, text);
-	buf_add_char(out, '\n');
-	free(text);
-	return out->err;
+	return rows;
 }
