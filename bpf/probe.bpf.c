@@ -59,3 +59,17 @@ int probe_sk_storage_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	return 0;
 }
+
+SEC("?tp_btf/tcp_cong_state_set")
+int BPF_PROG(probe_tp_congestion, struct sock *sk, __u8 state)
+{
+	return 0;
+}
+
+SEC("?iter/task_file")
+int probe_sock_from_file(struct bpf_iter__task_file *ctx)
+{
+	struct socket *sock = ctx->file ? bpf_sock_from_file(ctx->file) : NULL;
+
+	return sock ? 0 : 0;
+}

@@ -3,6 +3,7 @@
 #define WEIR_PRELUDE_BPF_H
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include "weir_vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>

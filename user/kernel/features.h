@@ -17,6 +17,8 @@ enum feature {
 	FEATURE_TP_BTF,		   /* typed tracepoints */
 	FEATURE_TP_BTF_SK_STORAGE, /* the state per socket from typed tracepoints too */
 	FEATURE_SK_STORAGE_ITER,   /* that state can be listed */
+	FEATURE_TP_CONGESTION,	   /* the tracepoint of congestion states */
+	FEATURE_SOCK_FROM_FILE,	   /* sockets can be found among the open files of processes */
 	FEATURES_COUNT
 };
 

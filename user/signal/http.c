@@ -19,6 +19,7 @@
 #include "kernel/features.h"
 #include "kernel/loader.h"
 #include "kernel/maps.h"
+#include "model/address.h"
 #include "model/hist.h"
 #include "model/intern.h"
 #include "model/selfstat.h"
@@ -358,16 +359,6 @@ static void http_tell_label(struct http *h, const struct http_event *e, struct h
 	found->labelled_ns = e->hdr.time_ns;
 }
 
-static void span_str(struct span *span, const char *name, const char *str)
-{
-	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_STR, .str = str };
-}
-
-static void span_uint(struct span *span, const char *name, __u64 unum)
-{
-	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_UINT, .unum = unum };
-}
-
 /* The method as it came, when it is none that we know. */
 static const char *span_method(const struct http_event *e, char *ret, size_t room)
 {
@@ -389,7 +380,7 @@ static void http_span(struct http *h, const struct http_event *e, const struct h
 		.socket_cookie = e->socket_cookie,
 	};
 	char path_text[4 * HTTP_LINE_MAX + 1] = "", method[4 * HTTP_LINE_MAX + 1];
-	char local[HTTP_ADDRESS_ROOM], peer[HTTP_ADDRESS_ROOM];
+	char local[ADDRESS_ROOM], peer[ADDRESS_ROOM];
 	struct slice path;
 
 	if (http_event_target(e, &path))
@@ -405,8 +396,8 @@ static void http_span(struct http *h, const struct http_event *e, const struct h
 	span_uint(&span, "duration_ns", e->duration_ns);
 	span_uint(&span, "request_bytes", e->request_bytes);
 	span_uint(&span, "response_bytes", e->response_bytes);
-	span_str(&span, "local", http_address(e->local, e->local_port, local));
-	span_str(&span, "peer", http_address(e->peer, e->peer_port, peer));
+	span_str(&span, "local", address_port_text(e->local, e->local_port, local));
+	span_str(&span, "peer", address_port_text(e->peer, e->peer_port, peer));
 	span_uint(&span, "rtt_ns", e->rtt_us * NS_PER_US);
 	h->ctx->sink->span(h->ctx->sink, &span);
 }
