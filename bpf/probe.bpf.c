@@ -69,7 +69,9 @@ int BPF_PROG(probe_tp_congestion, struct sock *sk, __u8 state)
 SEC("?iter/task_file")
 int probe_sock_from_file(struct bpf_iter__task_file *ctx)
 {
-	struct socket *sock = ctx->file ? bpf_sock_from_file(ctx->file) : NULL;
+	struct file *file = ctx->file; /* read once: what is checked must be what is passed */
 
-	return sock ? 0 : 0;
+	if (file)
+		bpf_sock_from_file(file);
+	return 0;
 }

@@ -609,7 +609,8 @@ static __always_inline void peer_count(__u64 cgroup_id, const __u8 *address, __u
 			return;
 	}
 	__sync_fetch_and_add(&p->segments, segments);
-	__sync_fetch_and_add(&p->bytes, bytes);
+	if (bytes) /* adding a constant zero would become another atomic operation, which 5.10 lacks */
+		__sync_fetch_and_add(&p->bytes, bytes);
 }
 
 /* The differences of the socket's own counts are exact where the tracepoint is not: it fires once for a whole train of
@@ -1115,14 +1116,15 @@ int tcp_listeners_hash(struct bpf_iter__bpf_map_elem *ctx)
 SEC("?iter/task_file")
 int tcp_find(struct bpf_iter__task_file *ctx)
 {
+	struct file *file = ctx->file;
 	struct tcp_conn *conn;
 	struct socket *sock;
 	struct sock *sk;
 	__u8 state;
 
-	if (!ctx->task || !ctx->file)
+	if (!file)
 		return 0;
-	sock = bpf_sock_from_file(ctx->file);
+	sock = bpf_sock_from_file(file);
 	if (!sock)
 		return 0;
 	sk = sock->sk;
