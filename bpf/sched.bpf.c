@@ -344,8 +344,10 @@ static __always_inline struct sched_stat *stat_of(struct sched_cpu *c, __u64 cgr
 		c->missed = cgroup_id;
 		c->overflow++;
 		stats = bpf_map_lookup_elem(&sched_table, &none);
-		if (!stats)
+		if (!stats) {
+			c->lost++;
 			return NULL;
+		}
 	}
 	return stats + (cpu & config.shard_mask);
 }

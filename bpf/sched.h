@@ -71,7 +71,7 @@ struct sched_run {
 };
 
 /* Of one CPU; written by it alone, but for wake_*, which whoever holds its run queue's lock writes. The conservation
- * law, of waits that ended: seen = table + overflow + filtered. */
+ * law, of waits that ended: seen = table + overflow + filtered + lost. */
 struct sched_cpu {
 	__u64 key; /* of the run that goes on */
 	__u64 head;
@@ -79,11 +79,12 @@ struct sched_cpu {
 	__u64 wake_tid;
 	__u64 seen;
 	__u64 overflow; /* counted in the entry of cgroup 0: theirs is missing */
+	__u64 lost;	/* that entry is missing too */
 	__u64 filtered; /* threads of the kernel */
 	__u64 missed;	/* the last cgroup whose entry was missing */
 	__u64 unknown;	/* threads that came back and of whose leaving nothing was known */
 	__u64 untraced; /* records that the ring had no room for */
-	__u64 pad[6];
+	__u64 pad[5];
 	__u64 shares[SCHED_RUNS]; /* scratch */
 	struct sched_run runs[SCHED_RUNS];
 };
