@@ -268,6 +268,20 @@ static struct snapshot *pipeline_take(struct pipeline *p)
 	return snap;
 }
 
+/* Of who is named in an attribute, the name is all that is shown. As long as somebody else has it, such as another replica,
+ * what was counted under it stays under it: a total that falls looks like one that began anew. */
+static void pipeline_forget_peer(struct pipeline *p, __u64 cgroup_id, __u64 heir)
+{
+	if (!aggregate_has_peer(p->aggregate, cgroup_id))
+		return;
+	if (!heir)
+		heir = identity_namesake(p->identity, cgroup_id);
+	if (heir)
+		aggregate_bequeath_peer(p->aggregate, cgroup_id, heir);
+	else
+		aggregate_forget_peer(p->aggregate, cgroup_id);
+}
+
 static void pipeline_forget(void *arg, __u64 cgroup_id, __u64 heir)
 {
 	struct pipeline *p = arg;
@@ -278,6 +292,7 @@ static void pipeline_forget(void *arg, __u64 cgroup_id, __u64 heir)
 		if (r->loaded && r->ctx.signal->forget)
 			r->ctx.signal->forget(&r->ctx, cgroup_id);
 	}
+	pipeline_forget_peer(p, cgroup_id, heir);
 	if (heir)
 		aggregate_bequeath(p->aggregate, cgroup_id, heir);
 	else

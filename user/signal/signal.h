@@ -75,9 +75,10 @@ struct signal {
 	void (*detach)(struct signal_ctx *ctx); /* stops new data, keeps the maps */
 	int (*decode)(struct signal_ctx *ctx, const struct event_hdr *hdr); /* 0, or -EBADMSG: counted by the reader */
 	int (*drain)(struct signal_ctx *ctx, __u64 now_ns);		    /* tables -> series; once an interval */
-	void (*tick)(struct signal_ctx *ctx, __u64 now_ns);	 /* once a second: what an interval is too long for */
-	void (*mute)(struct signal_ctx *ctx, __u64 cgroup_id);	 /* filter it in the kernel; with kernel_filters only */
-	void (*forget)(struct signal_ctx *ctx, __u64 cgroup_id); /* the cgroup is gone: delete its keys */
+	void (*tick)(struct signal_ctx *ctx, __u64 now_ns);    /* once a second: what an interval is too long for */
+	void (*mute)(struct signal_ctx *ctx, __u64 cgroup_id); /* filter it in the kernel; with kernel_filters only */
+	/* The cgroup is gone: delete its keys, and those whose series name it (ATTR_CGROUP): these handles end too. */
+	void (*forget)(struct signal_ctx *ctx, __u64 cgroup_id);
 	void (*counts)(struct signal_ctx *ctx, struct conservation *ret);
 	unsigned (*tables)(struct signal_ctx *ctx, struct table_use *ret, unsigned room);
 };
