@@ -60,15 +60,10 @@ int probe_sk_storage_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
-/* Weak: a kernel without it refuses this program and not the whole object. */
-extern const struct rq runqueues __ksym __weak;
-
 SEC("?tp_btf/sched_switch")
 int BPF_PROG(probe_run_queues, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
-	const struct rq *rq = bpf_this_cpu_ptr(&runqueues);
-
-	return rq->clock == next->sched_info.last_queued + next->sched_info.run_delay;
+	return next->se.cfs_rq->rq->clock == next->sched_info.last_queued + next->sched_info.run_delay;
 }
 
 SEC("?tp_btf/sched_switch")

@@ -29,8 +29,6 @@ const volatile struct sched_config config = {};
 const volatile __u8 sched_class_of[SCHED_SYSCALL_MAX] = {}; /* system call -> enum sched_class */
 const volatile __u64 hist_threshold[HIST_TABLE] = {};
 
-extern const struct rq runqueues __ksym;
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1); /* possible CPUs */
@@ -158,7 +156,8 @@ static __always_inline bool task_is_compat(struct task_struct *task)
 
 static __always_inline __u32 task_class(struct task_struct *prev, bool preempted)
 {
-	__u32 nr, class;
+	__u32 class;
+	__u64 nr;
 
 	if (preempted)
 		return SCHED_CLASS_PREEMPTED;
@@ -169,7 +168,8 @@ static __always_inline __u32 task_class(struct task_struct *prev, bool preempted
 	nr = task_syscall(prev);
 	if (nr >= SCHED_SYSCALL_MAX) /* an exception, not a call: -1 */
 		return SCHED_CLASS_OTHER;
-	class = sched_class_of[nr & (SCHED_SYSCALL_MAX - 1)];
+	asm volatile("%0 &= %1" : "+r"(nr) : "i"(SCHED_SYSCALL_MAX - 1)); /* for the verifier: the compiler drops a mask */
+	class = sched_class_of[nr];
 	return class != SCHED_CLASS_OTHER && task_is_compat(prev) ? SCHED_CLASS_OTHER : class;
 }
 
@@ -196,6 +196,14 @@ static __always_inline void task_leaves(struct task_struct *prev, bool preempt, 
 
 /* ---- who runs on a CPU, one after the other */
 
+static __always_inline void run_fill(struct sched_run *run, struct task_struct *task)
+{
+	run->pid = task->tgid;
+	run->tid = task->pid;
+	((__u64 *)run->comm)[0] = ((__u64 *)task->comm)[0];
+	((__u64 *)run->comm)[1] = ((__u64 *)task->comm)[1];
+}
+
 static __always_inline void run_begins(struct sched_cpu *c, __u64 key, struct task_struct *task, __u64 clock)
 {
 	struct sched_run *run;
@@ -206,18 +214,26 @@ static __always_inline void run_begins(struct sched_cpu *c, __u64 key, struct ta
 	run = &c->runs[++c->head & (SCHED_RUNS - 1)];
 	run->key = key;
 	run->since = clock;
-	run->pid = task->tgid;
-	run->tid = task->pid;
-	((__u64 *)run->comm)[0] = ((__u64 *)task->comm)[0];
-	((__u64 *)run->comm)[1] = ((__u64 *)task->comm)[1];
+	run_fill(run, task);
 }
 
-/* How much of the last @wait nanoseconds each run took, into c->shares by the place of the run. What came before the
- * oldest is returned: nobody knows any more. */
-static __always_inline __u64 runs_share(struct sched_cpu *c, __u64 clock, __u64 wait)
+/* ---- long waits: rare, so this may cost. Global functions, which the verifier walks once each, and so without pointers:
+ * 5.10 takes none. What one finds for the next lies with the CPU. */
+
+static __always_inline struct sched_cpu *cpu_at(__u32 cpu)
+{
+	return bpf_map_lookup_elem(&sched_cpus, &cpu);
+}
+
+/* How much of the last @wait nanoseconds each run took, into shares by the place of the run. What came before the oldest
+ * is unnamed: nobody knows any more. */
+__noinline int runs_share(__u32 cpu, __u64 clock, __u64 wait)
 {
 	__u64 begin = clock - wait, end = clock;
+	struct sched_cpu *c = cpu_at(cpu);
 
+	if (!c)
+		return 0;
 	for (int i = 0; i < SCHED_RUNS; i++) {
 		__u32 at = (c->head - i) & (SCHED_RUNS - 1);
 		__u64 since = c->runs[at].since;
@@ -228,12 +244,12 @@ static __always_inline __u64 runs_share(struct sched_cpu *c, __u64 clock, __u64 
 		if (end > since)
 			end = since;
 	}
-	return end > begin ? end - begin : 0;
+	c->unnamed = end > begin ? end - begin : 0;
+	return 0;
 }
 
-/* ---- long waits: rare, so this may cost */
-
-static __noinline int pair_add(__u64 victim, __u64 culprit, __u64 value)
+/* 0 when there is no room. */
+__noinline int pair_add(__u64 victim, __u64 culprit, __u64 value)
 {
 	struct sched_pair pair = { .victim = victim, .culprit = culprit };
 	__u64 *total = bpf_map_lookup_elem(&sched_pairs, &pair), zero = 0;
@@ -248,20 +264,22 @@ static __noinline int pair_add(__u64 victim, __u64 culprit, __u64 value)
 	return 1;
 }
 
-/* Returns what could not be put down to anybody. */
-static __always_inline __u64 pairs_add(struct sched_cpu *c, __u64 victim)
+__noinline int pairs_add(__u32 cpu, __u64 victim)
 {
-	__u64 unnamed = 0;
+	struct sched_cpu *c = cpu_at(cpu);
 
+	if (!c)
+		return 0;
 	for (int i = 0; i < SCHED_RUNS; i++)
 		if (c->shares[i] && c->runs[i].key != SCHED_KEY_IDLE && !pair_add(victim, c->runs[i].key, c->shares[i]))
-			unnamed += c->shares[i];
-	return unnamed;
+			c->unnamed += c->shares[i];
+	return 0;
 }
 
-/* What all runs of the one at @at took together. */
-static __noinline __u64 run_total(struct sched_cpu *c, __u32 at)
+/* What all runs of the one at @at took together, into total. */
+__noinline int run_sum(__u32 cpu, __u32 at)
 {
+	struct sched_cpu *c = cpu_at(cpu);
 	__u64 key, total = 0;
 
 	if (!c)
@@ -270,67 +288,71 @@ static __noinline __u64 run_total(struct sched_cpu *c, __u32 at)
 	for (int i = 0; i < SCHED_RUNS; i++)
 		if (c->runs[i].key == key)
 			total += c->shares[i];
-	return total;
+	c->total = total;
+	return 0;
 }
 
-static __always_inline void event_culprit(struct sched_event *e, struct sched_cpu *c)
+/* The longest run of the one who ran most, into culprit; most is what they took together, 0: nobody ran. */
+__noinline int culprit_find(__u32 cpu)
 {
-	__u64 most = 0, longest = 0;
-	struct sched_run *run;
-	__u32 found = 0;
+	struct sched_cpu *c = cpu_at(cpu);
 
+	if (!c)
+		return 0;
+	c->most = 0;
 	for (__u32 i = 0; i < SCHED_RUNS; i++) {
-		__u64 total;
-
 		if (!c->shares[i] || c->runs[i].key == SCHED_KEY_IDLE)
 			continue;
-		total = run_total(c, i);
-		if (total < most || (total == most && c->shares[i] <= longest))
+		run_sum(cpu, i);
+		if (c->total < c->most || (c->total == c->most && c->shares[i] <= c->shares[c->culprit & (SCHED_RUNS - 1)]))
 			continue;
-		most = total;
-		longest = c->shares[i];
-		found = i;
+		c->most = c->total;
+		c->culprit = i;
 	}
-	run = &c->runs[found & (SCHED_RUNS - 1)];
-	e->culprit = most ? run->key : SCHED_KEY_IDLE;
-	e->culprit_ran_ns = most;
-	e->culprit_pid = run->pid;
-	e->culprit_tid = run->tid;
-	__builtin_memcpy(e->culprit_comm, run->comm, sizeof(e->culprit_comm));
+	return 0;
 }
 
-static __always_inline void event_send(struct sched_cpu *c, struct task_struct *task, __u64 cgroup_id, __u64 wait)
+__noinline int wait_tell(__u32 cpu, __u64 cgroup_id, __u64 wait)
 {
-	struct sched_event *e = emit_begin(SIGNAL_sched, sizeof(*e), bpf_ktime_get_ns(), cgroup_id);
+	struct sched_cpu *c = cpu_at(cpu);
+	struct sched_event *e;
+	struct sched_run *run;
 
+	if (!c)
+		return 0;
+	e = emit_begin(SIGNAL_sched, sizeof(*e), bpf_ktime_get_ns(), cgroup_id);
 	if (!e) {
 		c->untraced++;
-		return;
+		return 0;
 	}
-	e->hdr.pid = task->tgid;
+	run = &c->runs[c->culprit & (SCHED_RUNS - 1)];
+	e->hdr.pid = c->waiter.pid;
 	e->wait_ns = wait;
-	e->tid = task->pid;
-	e->cpu = bpf_get_smp_processor_id();
-	((__u64 *)e->comm)[0] = ((__u64 *)task->comm)[0];
-	((__u64 *)e->comm)[1] = ((__u64 *)task->comm)[1];
-	event_culprit(e, c);
+	e->culprit = c->most ? run->key : SCHED_KEY_IDLE;
+	e->culprit_ran_ns = c->most;
+	e->tid = c->waiter.tid;
+	e->cpu = cpu;
+	e->culprit_pid = run->pid;
+	e->culprit_tid = run->tid;
+	__builtin_memcpy(e->comm, c->waiter.comm, sizeof(e->comm));
+	__builtin_memcpy(e->culprit_comm, run->comm, sizeof(e->culprit_comm));
 	emit_end(e);
+	return 0;
 }
 
-/* Returns what of the wait cannot be put down to anybody. */
-static __noinline __u64 wait_was_long(struct sched_cpu *c, struct task_struct *task, __u64 cgroup_id, __u64 clock,
-				      __u64 wait)
+static __always_inline void wait_was_long(struct sched_cpu *c, struct task_struct *task, __u64 cgroup_id, __u32 cpu,
+					  __u64 clock, __u64 wait)
 {
-	__u64 unnamed;
-
-	if (!c || !task)
-		return 0;
-	unnamed = runs_share(c, clock, wait);
-	if (wait >= config.record_ns && records_wanted(SIGNAL_sched))
-		event_send(c, task, cgroup_id, wait);
-	if (wait < config.long_ns)
-		return 0;
-	return unnamed + pairs_add(c, cgroup_id);
+	runs_share(cpu, clock, wait);
+	if (wait >= config.record_ns && records_wanted(SIGNAL_sched)) {
+		run_fill(&c->waiter, task);
+		culprit_find(cpu);
+		wait_tell(cpu, cgroup_id, wait);
+	}
+	if (wait >= config.long_ns)
+		pairs_add(cpu, cgroup_id);
+	else
+		c->unnamed = 0;
 }
 
 /* ---- a thread comes */
@@ -355,8 +377,10 @@ static __always_inline struct sched_stat *stat_of(struct sched_cpu *c, __u64 cgr
 static __always_inline void stat_slot(struct sched_stat *s, __u64 wait)
 {
 	/* Most waits are in the first slot: eight steps saved. */
-	__u32 slot = wait <= hist_threshold[0] ? 0 : hist_slot((const __u64 *)hist_threshold, wait);
+	__u64 slot = wait <= hist_threshold[0] ? 0 : hist_slot((const __u64 *)hist_threshold, wait);
 
+	/* It is below: hist_slot() sees to it, but the compiler keeps what the verifier needs to know of it elsewhere. */
+	asm volatile("if %0 < %1 goto +1; %0 = 0" : "+r"(slot) : "i"(HIST_SLOTS));
 	if (config.shared)
 		__sync_fetch_and_add(&s->slots[slot], 1);
 	else
@@ -409,10 +433,9 @@ static __always_inline void wait_ends(struct sched_cpu *c, struct task_struct *n
 	}
 	stat_slot(s, wait);
 	if (wait >= config.look_ns) {
-		__u64 unnamed = wait_was_long(c, next, cgroup_id, clock, wait);
-
-		if (unnamed)
-			stat_add(&s->unnamed_ns, unnamed);
+		wait_was_long(c, next, cgroup_id, cpu, clock, wait);
+		if (c->unnamed)
+			stat_add(&s->unnamed_ns, c->unnamed);
 	}
 }
 
@@ -462,10 +485,10 @@ static __always_inline __u32 task_state(struct task_struct *task)
 SEC("?tp_btf/sched_switch")
 int BPF_PROG(sched_switched, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
-	const struct rq *rq = bpf_this_cpu_ptr(&runqueues);
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct sched_cpu *c = bpf_map_lookup_elem(&sched_cpus, &cpu);
-	__u64 clock = rq->clock;
+	/* By way of the task: the symbol of the run queues is not known to kernels without CONFIG_KALLSYMS_ALL. */
+	__u64 clock = next->se.cfs_rq->rq->clock;
 
 	if (!c)
 		return 0;

@@ -85,8 +85,12 @@ struct sched_cpu {
 	__u64 unknown;	/* threads that came back and of whose leaving nothing was known */
 	__u64 untraced; /* records that the ring had no room for */
 	__u64 pad[5];
-	__u64 shares[SCHED_RUNS]; /* scratch */
 	struct sched_run runs[SCHED_RUNS];
+	/* Of the long wait that is looked at. */
+	__u64 shares[SCHED_RUNS];
+	__u64 unnamed, total, most, culprit;
+	struct sched_run waiter;
+	__u64 pad2[7];
 };
 _Static_assert(sizeof(struct sched_cpu) % 64 == 0, "CPUs share no cache line");
 

@@ -89,7 +89,20 @@ struct sched_info {
 	unsigned long long last_queued; /* 0: it does not wait */
 };
 
+struct rq {
+	__u64 clock;
+};
+
+struct cfs_rq {
+	struct rq *rq; /* of its CPU; with CONFIG_FAIR_GROUP_SCHED */
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq; /* of the CPU that the task is on, whatever its class */
+};
+
 struct task_struct {
+	struct sched_entity se;
 	struct thread_info thread_info;
 	unsigned int __state;
 	unsigned int flags;
@@ -104,10 +117,6 @@ struct task_struct {
 
 struct task_struct___before_5_14 { /* 2f064a59a11f */
 	volatile long state;
-};
-
-struct rq {
-	__u64 clock;
 };
 
 struct pt_regs___x86 {

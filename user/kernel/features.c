@@ -86,9 +86,9 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 	[FEATURE_RUN_QUEUES] = {
 		.feature = FEATURE_RUN_QUEUES,
 		.name = "run queues",
-		.since = "4976b718c355 (5.10)",
+		.since = "bc4278987e38 (5.8), a walk of threads: eaaacd23910f (5.8)",
 		.serves = "waits for a CPU",
-		.remedy = "a kernel with CONFIG_SCHED_INFO=y (CONFIG_TASK_DELAY_ACCT=y or CONFIG_SCHEDSTATS=y) and with its per-CPU variables in BTF",
+		.remedy = "a kernel with CONFIG_FAIR_GROUP_SCHED=y and CONFIG_SCHED_INFO=y (CONFIG_TASK_DELAY_ACCT=y or CONFIG_SCHEDSTATS=y)",
 	},
 	[FEATURE_TASK_PT_REGS] = {
 		.feature = FEATURE_TASK_PT_REGS,
