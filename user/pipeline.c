@@ -187,6 +187,8 @@ static void pipeline_drain(struct pipeline *p)
 			log_warn("%s: cannot read the kernel's table (%s), trying again next time", r->ctx.signal->name,
 				 strerror(-err));
 	}
+	/* Only now: a maximum belongs to the interval in which it is read. */
+	kernel_maps_control(p->maps)->interval++;
 	selfstat_hist(p->aggregate, SELFSTAT_drain_duration, time_now_ns() - begin_ns, p->start_ns);
 }
 

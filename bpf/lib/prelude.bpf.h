@@ -2,6 +2,7 @@
 #ifndef WEIR_PRELUDE_BPF_H
 #define WEIR_PRELUDE_BPF_H
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include "weir_vmlinux.h"

@@ -1,6 +1,6 @@
-/* Reads a hash map of monotone counters, entry by entry, and keeps something of the
- * caller's for each key, so that it can take differences. Values with a spin lock are copied under it, in batches
- * where the kernel has them, else key by key. What the values mean is the caller's. */
+/* Reads a hash map of monotone counters, entry by entry, and keeps something of the caller's for each key, so that it can
+ * take differences. Values are copied under the spin lock that they carry (BPF_F_LOCK), or, without one, word by word; in
+ * batches where the kernel has them, else key by key. What the values mean is the caller's. */
 #ifndef WEIR_KERNEL_DRAIN_H
 #define WEIR_KERNEL_DRAIN_H
 

@@ -97,6 +97,20 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.serves = "connections and listeners older than weir",
 		.remedy = "none: they are counted from their first retransmission on",
 	},
+	[FEATURE_RUN_QUEUES] = {
+		.feature = FEATURE_RUN_QUEUES,
+		.name = "run queues",
+		.since = "bc4278987e38 (5.8), a walk of threads: eaaacd23910f (5.8)",
+		.serves = "waits for a CPU",
+		.remedy = "a kernel with CONFIG_FAIR_GROUP_SCHED=y and CONFIG_SCHED_INFO=y (CONFIG_TASK_DELAY_ACCT=y or CONFIG_SCHEDSTATS=y)",
+	},
+	[FEATURE_TASK_PT_REGS] = {
+		.feature = FEATURE_TASK_PT_REGS,
+		.name = "registers of a thread",
+		.since = "dd6e10fbd9fb (5.15)",
+		.serves = "telling locks, sleep and polling apart from other reasons to leave the CPU",
+		.remedy = "a kernel from 5.15 on",
+	},
 };
 
 /* Which program asks, and which maps it needs; a kernel that lacks a kind of map refuses the whole object. */
@@ -113,6 +127,8 @@ static const struct probe {
 	{ .feature = FEATURE_SK_STORAGE_ITER, .program = "probe_sk_storage_iter" },
 	{ .feature = FEATURE_TP_CONGESTION, .program = "probe_tp_congestion" },
 	{ .feature = FEATURE_SOCK_FROM_FILE, .program = "probe_sock_from_file" },
+	{ .feature = FEATURE_RUN_QUEUES, .program = "probe_run_queues" },
+	{ .feature = FEATURE_TASK_PT_REGS, .program = "probe_task_pt_regs" },
 };
 #define PROBES_COUNT (sizeof(probes) / sizeof(probes[0]))
 
@@ -249,7 +265,7 @@ static void probe_programs(struct features *f)
 	struct probe_bpf *skel;
 	struct why why;
 
-	/* Most kernels have them all: one load instead of eight, each of which reads the kernel's types. */
+	/* Most kernels have them all: one load instead of ten, each of which reads the kernel's types. */
 	if (!probe_load((1u << PROBES_COUNT) - 1, &skel, NULL)) {
 		for (size_t i = 0; i < PROBES_COUNT; i++)
 			feature_set(f, probes[i].feature);
