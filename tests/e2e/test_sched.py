@@ -288,5 +288,5 @@ def test_short_processes_and_short_cgroups_leave_nothing(lab):
         assert lab.spawn("/bin/true", cgroup=made).wait() == 0
         os.rmdir(made.dir)
     assert agent.snapshot().count(WAIT) > 0
-    wait_until(lambda: table_used(agent)["sched_table"] <= after["sched_table"] + 1, lambda: table_used(agent), 60)
+    wait_until(lambda: table_used(agent)["sched_table"] <= after["sched_table"] + 1, lambda: table_used(agent), 180)
     law(agent)
