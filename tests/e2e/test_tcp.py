@@ -75,6 +75,66 @@ def up(process):
 
 # ---- what is sent again
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["v4", "v6"])
+@pytest.mark.parametrize("percent", [0, 1, 10])
+def test_retransmissions_are_those_of_the_kernel(lab, agent, family, percent):
+    link, cgroup, port = Lossy(lab), lab.cgroup("sender"), port_free()
+    sender = lab.spawn(PYTHON, "-c", SENDER, family.value, port, 1_500_007, cgroup=cgroup, netns=link.netns)
+    up(sender)
+    if percent:
+        link.lose("numgen random mod 100 < %d" % percent)
+    before = link.counters()
+    address = link.netns.address if family == socket.AF_INET else link.netns.address6
+    assert receive(address, port, family) == 1_500_007
+    wait_until(lambda: "done" in sender.output(), "the connection has ended")
+    link.lose()
+    wait_until(lambda: not re.search("ESTAB|FIN-WAIT|CLOS|LAST-ACK",
+                                     run("ip", "netns", "exec", link.netns.name, "ss", "-Htan")),
+               "no connection is left in the namespace")
+    kernel = difference(link.counters(), before)
+
+    snap = settled(agent, cgroup, lambda s: total(s, RETRANSMITS, cgroup) >= kernel["RetransSegs"] and
+                   total(s, CONNECTIONS, cgroup) >= 1, lambda: "%r" % kernel)
+    kinds = {kind: total(snap, RETRANSMITS, cgroup, type=kind)
+             for kind in ("fast", "timeout", "tail_loss_probe", "syn", "syn_ack")}
+    assert sum(kinds.values()) == kernel["RetransSegs"], (kinds, kernel)
+    assert kinds["fast"] == kernel["TCPFastRetrans"]
+    assert kinds["timeout"] >= kernel["TCPSlowStartRetrans"]
+    assert kinds["tail_loss_probe"] <= kernel["TCPLossProbes"]
+    assert total(snap, "weir.tcp.spurious_retransmits", cgroup) == kernel["TCPDSACKRecv"] + kernel["TCPDSACKOfoRecv"]
+    assert total(snap, "weir.tcp.peer.retransmits", cgroup) == kernel["RetransSegs"]
+    if percent == 10:
+        assert kernel["RetransSegs"] > 50
+        lost = snap.find("weir.tcp.recovery.duration", cgroup)
+        assert 0 < sum(p.count for p in lost) <= kernel["RetransSegs"]
+    # Payload, each byte once, whatever was sent again.
+    assert total(snap, IO, cgroup, network_io_direction="transmit") == 1_500_007
+    agent.law()
+
+
+def test_a_blackhole_is_time_outs_only(lab, agent):
+    link, cgroup, port = Lossy(lab), lab.cgroup("sender"), port_free()
+    sender = lab.spawn(PYTHON, "-c", SENDER, 2, port, 400, cgroup=cgroup, netns=link.netns)
+    up(sender)
+    before = link.counters()
+    link.lose("tcp flags & (syn | fin | rst) == 0 @th,96,4 > 0 meta length > 100")
+    with socket.create_connection((link.netns.address, port), 20) as reader:
+        wait_until(lambda: difference(link.counters(), before)["TCPTimeouts"] >= 3, "three time-outs", 30)
+        link.lose()
+        got = b""
+        while len(got) < 400:
+            got += reader.recv(1000)
+    wait_until(lambda: "done" in sender.output(), "the connection has ended")
+    kernel = difference(link.counters(), before)
+    snap = settled(agent, cgroup, lambda s: total(s, RETRANSMITS, cgroup) >= kernel["RetransSegs"], lambda: "%r" % kernel)
+    assert total(snap, RETRANSMITS, cgroup) == kernel["RetransSegs"]
+    assert total(snap, RETRANSMITS, cgroup, type="timeout") >= 3
+    assert total(snap, RETRANSMITS, cgroup, type="fast") == kernel["TCPFastRetrans"]
+    # One loss, from the first transmission until it got through: what lies between is the kernel's back-off.
+    lost = snap.find("weir.tcp.recovery.duration", cgroup)
+    assert sum(p.count for p in lost) == 1
+    assert 0.2e9 * (1 + 2) < sum(p.sum_ns for p in lost) < 20e9
+
 
 def test_a_lost_syn_costs_a_second(lab, agent):
     link, cgroup, port = Lossy(lab), lab.cgroup("client"), port_free()
@@ -96,6 +156,18 @@ def test_a_lost_syn_costs_a_second(lab, agent):
     recovery = snap.find("weir.tcp.recovery.duration", cgroup)
     assert [p.count for p in recovery] == [1]
     assert abs(recovery[0].sum_ns - handshake[0].sum_ns) < 1e6
+
+
+def test_a_lost_syn_ack_is_the_listeners(lab, agent):
+    link, cgroup, port = Lossy(lab), lab.cgroup("server"), port_free()
+    server = lab.spawn(PYTHON, "-c", SENDER, 2, port, 10, cgroup=cgroup, netns=link.netns)
+    up(server)
+    link.lose("tcp flags & (syn | ack) == (syn | ack) numgen inc mod 2 == 0")
+    before = link.counters()
+    assert receive(link.netns.address, port) == 10
+    kernel = difference(link.counters(), before)
+    snap = settled(agent, cgroup, lambda s: total(s, RETRANSMITS, cgroup) >= 1, "the SYN-ACK")
+    assert total(snap, RETRANSMITS, cgroup, type="syn_ack") == total(snap, RETRANSMITS, cgroup) == kernel["RetransSegs"] > 0
 
 
 # ---- connections
@@ -173,8 +245,76 @@ def test_living_connections_are_counted_while_they_live(lab, agent):
     agent.law()
 
 
+def test_round_trip_times_are_those_that_ss_shows(lab):
+    agent = lab.own(Weir(lab, "--signals=tcp", interval="1h"))  # looks only when it is asked
+    cgroup = lab.cgroup("holder")
+    with cgroup.inside():
+        listener = socket.create_server(("127.0.0.1", 0))
+        out = socket.create_connection(listener.getsockname())
+        into = listener.accept()[0]
+    for _ in range(50):
+        out.sendall(b"ping")
+        into.recv(10)
+        into.sendall(b"pong")
+        out.recv(10)
+    port = listener.getsockname()[1]
+
+    def told():
+        return run("ss", "-Htin", "state", "established", "( sport = :%d or dport = :%d )" % (port, port))
+
+    wait_until(lambda: "unacked:" not in told(), "the last answer is acknowledged, which may take its time")
+    shown = [float(ms) for ms in re.findall(r"\brtt:([\d.]+)/", told())]
+    assert len(shown) == 2
+    snap = settled(agent, cgroup, lambda s: sum(p.count for p in s.find("weir.tcp.rtt.duration", cgroup)) >= 2, "two samples")
+    points = snap.find("weir.tcp.rtt.duration", cgroup)
+    assert sum(p.count for p in points) == 2
+    assert sum(p.sum_ns for p in points) == pytest.approx(sum(shown) * 1e6, abs=2000)  # ss cuts at a microsecond
+    for s in (out, into, listener):
+        s.close()
+
+
 def failures(snap, cgroup):
     return {p.attributes["error.type"]: p.value for p in snap.find(CONNECTIONS, cgroup) if "error.type" in p.attributes}
+
+
+def test_connects_that_fail_are_told_apart(lab, agent):
+    link, cgroup = Lossy(lab), lab.cgroup("client")
+    free = port_free()
+    before_resets = total(agent.snapshot(), "weir.tcp.resets", cgroup)
+    with link.netns.inside():
+        with open("/proc/sys/net/ipv4/tcp_syn_retries", "w") as retries:
+            retries.write("1")
+    run("ip", "netns", "exec", link.netns.name, "ip", "link", "set", "lo", "up")
+    silent = free + 1
+    link.lose("tcp dport %d" % silent)
+    script = """
+import socket, sys
+host, closed, silent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def attempt(port):
+    s = socket.socket()
+    try:
+        s.connect((host, port))
+    except OSError as e:
+        print(port, e.errno)
+    s.close()
+for _ in range(5):
+    attempt(closed)
+attempt(silent)
+for _ in range(3):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex((host, silent))
+    s.close()
+"""
+    client = lab.spawn(PYTHON, "-c", script, link.netns.host, free, silent, cgroup=cgroup, netns=link.netns)
+    assert client.wait() == 0
+    assert client.output().split() == ["%d" % free, "111"] * 5 + ["%d" % silent, "110"]
+    snap = settled(agent, cgroup, lambda s: sum(failures(s, cgroup).values()) >= 9, "nine failures")
+    assert failures(snap, cgroup) == {"refused": 5, "timed_out": 1, "aborted": 3}
+    assert total(snap, CONNECTIONS, cgroup) == 9  # none was established
+    assert total(snap, "weir.tcp.resets", cgroup) == before_resets == 0  # a refusal is not told twice
+    assert total(snap, RETRANSMITS, cgroup, type="syn") == link.counters()["TCPSynRetrans"] > 0
+    agent.law()
 
 
 def test_resets_have_a_direction(lab, agent):
@@ -342,4 +482,95 @@ def test_100000_short_connections_leave_nothing(lab, agent):
     agent.law()
 
 
+def test_a_removed_cgroup_and_a_deleted_namespace_disturb_nothing(lab, agent):
+    cgroup, other = lab.cgroup("gone"), lab.cgroup("stays")
+    with cgroup.inside():
+        listener = socket.create_server(("127.0.0.1", 0))
+        out = socket.create_connection(listener.getsockname())
+    into = listener.accept()[0]
+    cgroup.close()
+    out.sendall(b"x" * 31)
+    into.recv(100)
+    netns = lab.netns()
+    with netns.inside():
+        orphan = socket.create_server((netns.address, 0))
+        inside = socket.create_connection(orphan.getsockname())
+    netns.close()
+    inside.close()
+    orphan.close()
+    for s in (out, into, listener):
+        s.close()
+    with other.inside():
+        server = socket.create_server(("127.0.0.1", 0))
+        client = socket.create_connection(server.getsockname())
+    settled(agent, other, lambda s: total(s, CONNECTIONS, other) == 2, "counts go on")
+    client.close()
+    server.close()
+    assert agent.process.alive()
+    agent.law()
+
+
 # ---- views
+
+def test_trace_tells_each_kind_of_event(lab):
+    cgroup = lab.cgroup("traced")
+    agent = lab.own(Weir(lab, "--signals=tcp"))
+    traces = [lab.own(Trace(lab, "--socket=off", "--container=" + cgroup.name, signal="tcp")),
+              lab.own(Trace(lab, "--socket=" + agent.socket, "--container=" + cgroup.name, "--closed", signal="tcp"))]
+    for trace in traces:
+        wait_until(lambda t=trace: "tracing" in t.process.output() or t.ended, "it traces")
+    link = Lossy(lab)
+    closed = port_free()
+    with cgroup.inside():
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", closed))
+        full = socket.socket()
+        full.bind(("127.0.0.1", 0))
+        full.listen(1)
+        out = socket.create_connection(full.getsockname())
+        into = full.accept()[0]
+    out.sendall(b"x" * 10)
+    into.recv(10)
+    into.sendall(b"y" * 20)
+    out.recv(20)
+    out.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    out.close()
+    into.close()
+    waiting = []
+    for _ in range(5):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(full.getsockname())
+        waiting.append(s)
+    kinds = {"connect_failed", "reset", "overflow"}
+    for trace, want in zip(traces, (kinds, kinds | {"close"})):
+        trace.wait(lambda t, w=want: w <= {r["event"] for r in t.of(cgroup)}, lambda t=trace: repr([
+            r["event"] for r in t.of(cgroup)]))
+    assert "close" not in {r["event"] for r in traces[0].of(cgroup)}
+    records = traces[1].of(cgroup)
+    failed = next(r for r in records if r["event"] == "connect_failed")
+    assert failed["type"] == "refused" and failed["peer"] == "127.0.0.1:%d" % closed and failed["pid"] == os.getpid()
+    ends = [r for r in records if r["event"] == "close" and r.get("bytes", 0) + r.get("bytes_received", 0) == 30]
+    assert sorted((r["role"], r["bytes"], r["bytes_received"]) for r in ends) == [("client", 10, 20), ("server", 20, 10)]
+    assert all(r["peer_container"]["cgroup"] == cgroup.path and r["duration_ns"] > 0 and r["rtt_ns"] > 0 for r in ends)
+    overflow = next(r for r in records if r["event"] == "overflow")
+    assert overflow["limit"] == 1 and overflow["queue"] == 2 and overflow["drops"] > 0
+    assert {r["type"] for r in records if r["event"] == "reset"} == {"sent", "received"}
+    for s in waiting + [full]:
+        s.close()
+    link.close()
+
+
+def test_top_and_hist_show_tcp(lab, agent):
+    import json
+    client, server, port = lab.cgroup("client"), lab.cgroup("server"), port_free()
+    up(lab.spawn(PYTHON, "-c", ANSWER, "127.0.0.1", port, 10, cgroup=server))
+    assert lab.spawn(PYTHON, "-c", TALK, "127.0.0.1", port, 17, 10, cgroup=client).wait() == 0
+    settled(agent, client, lambda s: total(s, CONNECTIONS, client) == 17, "17 connections")
+    binary = os.environ.get("WEIR", "build/weir")
+    out = subprocess.run([binary, "hist", "weir.tcp.rtt.duration", "--duration=0", "--socket=" + agent.socket, "-o", "json"],
+                         capture_output=True, text=True, check=True).stdout
+    assert {g["name"]: g["count"] for g in map(json.loads, out.splitlines()) if g["name"] == client.name} == {client.name: 17}
+    out = subprocess.run([binary, "top", "--once", "--socket=" + agent.socket, "-o", "json"],
+                         capture_output=True, text=True, check=True).stdout
+    assert "containers" in json.loads(out)
