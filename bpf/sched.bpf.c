@@ -168,7 +168,9 @@ static __always_inline __u32 task_class(struct task_struct *prev, bool preempted
 	nr = task_syscall(prev);
 	if (nr >= SCHED_SYSCALL_MAX) /* an exception, not a call: -1 */
 		return SCHED_CLASS_OTHER;
-	asm volatile("%0 &= %1" : "+r"(nr) : "i"(SCHED_SYSCALL_MAX - 1)); /* for the verifier: the compiler drops a mask */
+	asm volatile("%0 &= %1"
+		     : "+r"(nr)
+		     : "i"(SCHED_SYSCALL_MAX - 1)); /* for the verifier: the compiler drops a mask */
 	class = sched_class_of[nr];
 	return class != SCHED_CLASS_OTHER && task_is_compat(prev) ? SCHED_CLASS_OTHER : class;
 }
@@ -304,7 +306,8 @@ __noinline int culprit_find(__u32 cpu)
 		if (!c->shares[i] || c->runs[i].key == SCHED_KEY_IDLE)
 			continue;
 		run_sum(cpu, i);
-		if (c->total < c->most || (c->total == c->most && c->shares[i] <= c->shares[c->culprit & (SCHED_RUNS - 1)]))
+		if (c->total < c->most ||
+		    (c->total == c->most && c->shares[i] <= c->shares[c->culprit & (SCHED_RUNS - 1)]))
 			continue;
 		c->most = c->total;
 		c->culprit = i;

@@ -158,7 +158,7 @@ static void each_reason_is_a_series_of_its_own(void **state)
 	struct fixture *f = *state;
 	struct snapshot *snap;
 
-	for (unsigned class = 0; class < SCHED_CLASS_MAX; class++) {
+	for (unsigned class = 0; class < SCHED_CLASS_MAX; class ++) {
 		f->shards[0].off_ns[class] = 100 + class;
 		f->shards[1].off_ns[class] = 1000;
 	}
@@ -166,7 +166,7 @@ static void each_reason_is_a_series_of_its_own(void **state)
 	f->shards[0].off_ns[SCHED_CLASS_LOCK] += 7;
 	take(f, 1);
 	snap = aggregate_take(f->aggregate, 2000, 2000);
-	for (unsigned class = 0; class < SCHED_CLASS_MAX; class++)
+	for (unsigned class = 0; class < SCHED_CLASS_MAX; class ++)
 		assert_int_equal(point(snap, &sched_off_cpu, names[class])->sum,
 				 1100 + class + (class == SCHED_CLASS_LOCK ? 7 : 0));
 	snapshot_unref(snap);
@@ -222,10 +222,14 @@ static void system_calls_have_their_class(void **state)
 		unsigned number;
 		enum sched_class class;
 	} cases[] = {
-		{ SYS_futex, SCHED_CLASS_LOCK },	{ SYS_nanosleep, SCHED_CLASS_SLEEP },
-		{ SYS_clock_nanosleep, SCHED_CLASS_SLEEP }, { SYS_ppoll, SCHED_CLASS_POLL },
-		{ SYS_epoll_pwait, SCHED_CLASS_POLL },	{ SYS_read, SCHED_CLASS_OTHER },
-		{ SYS_wait4, SCHED_CLASS_OTHER },	{ SCHED_SYSCALL_MAX - 1, SCHED_CLASS_OTHER },
+		{ SYS_futex, SCHED_CLASS_LOCK },
+		{ SYS_nanosleep, SCHED_CLASS_SLEEP },
+		{ SYS_clock_nanosleep, SCHED_CLASS_SLEEP },
+		{ SYS_ppoll, SCHED_CLASS_POLL },
+		{ SYS_epoll_pwait, SCHED_CLASS_POLL },
+		{ SYS_read, SCHED_CLASS_OTHER },
+		{ SYS_wait4, SCHED_CLASS_OTHER },
+		{ SCHED_SYSCALL_MAX - 1, SCHED_CLASS_OTHER },
 	};
 	__u8 table[SCHED_SYSCALL_MAX];
 

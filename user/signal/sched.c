@@ -210,7 +210,7 @@ static int sched_attach(struct sched *s, struct why *why)
 {
 	/* First what makes entries, then those of all there are, then what counts. */
 	struct bpf_program *progs[LINKS_MAX] = {
-		s->skel->progs.sched_fork,	s->skel->progs.sched_attach,	s->skel->progs.sched_woken,
+		s->skel->progs.sched_fork,	s->skel->progs.sched_attach,   s->skel->progs.sched_woken,
 		s->skel->progs.sched_woken_new, s->skel->progs.sched_switched,
 	};
 	int err = 0;
@@ -354,8 +354,7 @@ static void table_entry(void *arg, const void *key, const void *value, void **mi
 	struct sched *s = arg;
 
 	if (!series)
-		*mine = series =
-			sched_series_new(s->ctx->sink->aggregate, *(const __u64 *)key, s->start_ns);
+		*mine = series = sched_series_new(s->ctx->sink->aggregate, *(const __u64 *)key, s->start_ns);
 	if (series)
 		sched_series_take(series, value, s->shards, s->control->interval, &s->totals);
 }

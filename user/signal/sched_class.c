@@ -11,7 +11,8 @@ static const struct {
 #ifdef SYS_futex_waitv
 	{ SYS_futex_waitv, SCHED_CLASS_LOCK },
 #endif
-	{ 455, SCHED_CLASS_LOCK }, /* futex_wait, cb8c4312afca (6.7): newer than the headers, the same on all machines */
+	{ 455,
+	  SCHED_CLASS_LOCK }, /* futex_wait, cb8c4312afca (6.7): newer than the headers, the same on all machines */
 	{ 456, SCHED_CLASS_LOCK }, /* futex_requeue */
 	{ SYS_flock, SCHED_CLASS_LOCK },
 	{ SYS_nanosleep, SCHED_CLASS_SLEEP },

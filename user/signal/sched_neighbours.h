@@ -11,7 +11,7 @@ struct sched_neighbours;
 struct sched_neighbours *sched_neighbours_new(int map_fd, unsigned entries_max, struct aggregate *aggregate,
 					      __u64 start_ns);
 void sched_neighbours_free(struct sched_neighbours *n);
-int sched_neighbours_drain(struct sched_neighbours *n); /* entries read, or negative errno */
+int sched_neighbours_drain(struct sched_neighbours *n);			   /* entries read, or negative errno */
 void sched_neighbours_forget(struct sched_neighbours *n, __u64 cgroup_id); /* on either side */
 unsigned sched_neighbours_count(const struct sched_neighbours *n);
 

@@ -133,10 +133,10 @@ void sched_series_take(struct sched_series *s, const struct sched_stat *shards, 
 		unnamed_ns += shards[i].unnamed_ns;
 		if (shards[i].max_interval == interval && shards[i].max_ns > max_ns)
 			max_ns = shards[i].max_ns;
-		for (unsigned class = 0; class < SCHED_CLASS_MAX; class++)
+		for (unsigned class = 0; class < SCHED_CLASS_MAX; class ++)
 			off_ns[class] += shards[i].off_ns[class];
 	}
-	for (unsigned class = 0; class < SCHED_CLASS_MAX; class++)
+	for (unsigned class = 0; class < SCHED_CLASS_MAX; class ++)
 		off_take(s, class, off_ns[class]);
 	unnamed_take(s, unnamed_ns);
 	waits = slots_take(s, shards, count, new);
