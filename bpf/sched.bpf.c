@@ -423,10 +423,10 @@ static __always_inline void wait_ends(struct sched_cpu *c, struct task_struct *n
 	}
 	if ((__s64)wait < (__s64)slept) /* negative: the clocks of two CPUs differ */
 		wait = slept;
-	c->seen++;
 	s = stat_of(c, cgroup_id, cpu);
 	if (!s)
 		return;
+	stat_add(&s->count, 1);
 	stat_add(&s->sum_ns, wait);
 	stat_max(s, wait);
 	if (class < SCHED_CLASS_MAX) {
@@ -464,10 +464,8 @@ static __always_inline void task_comes(struct sched_cpu *c, struct task_struct *
 		key = SCHED_KEY_IDLE;
 	} else if (next->flags & PF_KTHREAD) {
 		key = SCHED_KEY_KERNEL;
-		if (queued) {
-			c->seen++;
+		if (queued)
 			c->filtered++;
-		}
 	} else {
 		key = cgroup_of(next);
 		if (queued)

@@ -45,12 +45,13 @@ _Static_assert(sizeof(struct sched_event) == 24 + 3 * 8 + 4 * 4 + 2 * SCHED_COMM
 
 /* Of one cgroup and shard (a shard is a CPU, or every eighth). Monotone: never reset, user space takes differences. */
 struct sched_stat {
+	__u64 count; /* first to be counted; the slot is the last */
 	__u64 sum_ns;
 	__u64 off_ns[SCHED_CLASS_MAX];
 	__u64 max_ns; /* of the interval numbered max_interval (see control.h) */
 	__u64 max_interval;
 	__u64 unnamed_ns; /* long waits behind whom there was no room to name, or that were forgotten already */
-	__u64 pad[2];
+	__u64 pad;
 	__u32 slots[HIST_SLOTS];
 	__u32 pad2[16 - (24 + HIST_SLOTS) % 16];
 };
@@ -71,20 +72,19 @@ struct sched_run {
 };
 
 /* Of one CPU; written by it alone, but for wake_*, which whoever holds its run queue's lock writes. The conservation
- * law, of waits that ended: seen = table + overflow + filtered + lost. */
+ * law, of waits that ended: those that were seen are counted in an entry of the table, filtered or lost. */
 struct sched_cpu {
 	__u64 key; /* of the run that goes on */
 	__u64 head;
 	__u64 wake_ns; /* first wake-up since this CPU is idle: when, and whose */
 	__u64 wake_tid;
-	__u64 seen;
 	__u64 overflow; /* counted in the entry of cgroup 0: theirs is missing */
 	__u64 lost;	/* that entry is missing too */
 	__u64 filtered; /* threads of the kernel */
 	__u64 missed;	/* the last cgroup whose entry was missing */
 	__u64 unknown;	/* threads that came back and of whose leaving nothing was known */
 	__u64 untraced; /* records that the ring had no room for */
-	__u64 pad[5];
+	__u64 pad[6];
 	struct sched_run runs[SCHED_RUNS];
 	/* Of the long wait that is looked at. */
 	__u64 shares[SCHED_RUNS];

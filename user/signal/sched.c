@@ -60,7 +60,7 @@ struct sched {
 	struct sched_stat *stats; /* one entry of the table, zeros between uses */
 	__u64 *overflowed;	  /* one a possible CPU: sched_cpu.overflow when last looked at */
 	__u64 start_ns;
-	__u64 delivered;
+	struct sched_totals totals;
 	__u64 entries; /* of the tables, read so far */
 };
 
@@ -345,7 +345,7 @@ static void table_entry(void *arg, const void *key, const void *value, void **mi
 	if (!series)
 		*mine = series = sched_series_new(s->ctx->sink->aggregate, *(const __u64 *)key, s->start_ns);
 	if (series)
-		s->delivered += sched_series_take(series, value, s->shards, s->control->interval);
+		sched_series_take(series, value, s->shards, s->control->interval, &s->totals);
 }
 
 static void table_forget(void *arg, void *mine)
@@ -366,7 +366,6 @@ static void cpus_read(struct sched *s, struct sched_cpu *ret)
 	for (__u32 cpu = 0; cpu < (unsigned)s->ctx->features->cpus; cpu++) {
 		if (cpu_read(s, cpu, &one))
 			continue;
-		ret->seen += one.seen;
 		ret->filtered += one.filtered;
 		ret->lost += one.lost;
 		ret->unknown += one.unknown;
@@ -434,7 +433,8 @@ static void sched_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 
 /* ---- conservation, of waits */
 
-/* seen, filtered and lost are the kernel half's word; delivered is what really came out of the table. */
+/* What was seen is the kernel half's word, each entry's read together with its histogram: between two readings threads go
+ * on to wait. What was delivered is what came out of the histograms. */
 static void sched_counts(struct signal_ctx *ctx, struct conservation *ret)
 {
 	struct sched *s = ctx->priv;
@@ -442,8 +442,8 @@ static void sched_counts(struct signal_ctx *ctx, struct conservation *ret)
 
 	cpus_read(s, &counts);
 	*ret = (struct conservation){
-		.seen = counts.seen,
-		.delivered = s->delivered,
+		.seen = s->totals.seen + counts.filtered + counts.lost,
+		.delivered = s->totals.delivered,
 		.filtered = counts.filtered,
 		.lost[LOSS_TABLE] = counts.lost,
 	};

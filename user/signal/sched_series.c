@@ -40,7 +40,7 @@ struct sched_series {
 	__u64 cgroup_id;
 	__u64 start_ns;
 	struct series *wait, *longest, *unnamed, *off[SCHED_CLASS_MAX];
-	__u64 sum_ns, unnamed_ns, off_ns[SCHED_CLASS_MAX];
+	__u64 count, sum_ns, unnamed_ns, off_ns[SCHED_CLASS_MAX];
 	__u32 slots[HIST_SLOTS];
 };
 
@@ -121,12 +121,14 @@ static __u64 slots_take(struct sched_series *s, const struct sched_stat *shards,
 }
 
 /* A wait is counted by its slot, which the kernel half adds last: the sums may be ahead by those that are being added. */
-__u64 sched_series_take(struct sched_series *s, const struct sched_stat *shards, unsigned count, __u64 interval)
+void sched_series_take(struct sched_series *s, const struct sched_stat *shards, unsigned count, __u64 interval,
+		       struct sched_totals *totals)
 {
-	__u64 sum_ns = 0, unnamed_ns = 0, max_ns = 0, off_ns[SCHED_CLASS_MAX] = { 0 }, waits;
+	__u64 seen = 0, sum_ns = 0, unnamed_ns = 0, max_ns = 0, off_ns[SCHED_CLASS_MAX] = { 0 }, waits;
 	__u32 new[HIST_SLOTS];
 
 	for (unsigned i = 0; i < count; i++) {
+		seen += shards[i].count;
 		sum_ns += shards[i].sum_ns;
 		unnamed_ns += shards[i].unnamed_ns;
 		if (shards[i].max_interval == interval && shards[i].max_ns > max_ns)
@@ -138,8 +140,11 @@ __u64 sched_series_take(struct sched_series *s, const struct sched_stat *shards,
 		off_take(s, class, off_ns[class]);
 	unnamed_take(s, unnamed_ns);
 	waits = slots_take(s, shards, count, new);
+	totals->seen += seen - s->count;
+	totals->delivered += waits;
+	s->count = seen;
 	if (!s->wait && !waits)
-		return 0;
+		return;
 	if (!s->wait) {
 		s->wait = series_of(s, &sched_wait, NULL);
 		s->longest = series_of(s, &sched_longest, NULL);
@@ -149,7 +154,6 @@ __u64 sched_series_take(struct sched_series *s, const struct sched_stat *shards,
 	series_set(s->longest, (__s64)max_ns);
 	if (waits)
 		s->sum_ns = sum_ns;
-	return waits;
 }
 
 struct series *sched_neighbour_series(struct aggregate *aggregate, __u64 victim, __u64 culprit, __u64 start_ns)

@@ -13,8 +13,13 @@ struct sched_series; /* of one cgroup: its handles, and the counts taken over so
  * something to count. NULL: no memory. */
 struct sched_series *sched_series_new(struct aggregate *aggregate, __u64 cgroup_id, __u64 start_ns);
 void sched_series_free(struct sched_series *s);
-/* Adds what is new in @shards, @count of them; a maximum counts when it is of @interval. Returns the waits added. */
-__u64 sched_series_take(struct sched_series *s, const struct sched_stat *shards, unsigned count, __u64 interval);
+/* Adds what is new in @shards, @count of them; a maximum counts when it is of @interval. @totals grow by what was new. */
+struct sched_totals {
+	__u64 seen;	 /* waits, as the kernel half began to count them */
+	__u64 delivered; /* waits added to a histogram */
+};
+void sched_series_take(struct sched_series *s, const struct sched_stat *shards, unsigned count, __u64 interval,
+		       struct sched_totals *totals);
 
 /* Nanoseconds that long waits of @victim stood behind @culprit, a cgroup or SCHED_KEY_KERNEL; SCHED_KEY_IDLE: it could
  * not be told behind whom. */
