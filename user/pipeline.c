@@ -124,16 +124,17 @@ static const char *span_text(const struct span *span, const char *name)
 static void pipeline_span(struct sink *sink, const struct span *span)
 {
 	struct pipeline *p = (struct pipeline *)((char *)sink - offsetof(struct pipeline, sink));
-	const struct workload *who = identity_lookup(p->identity, span->cgroup_id);
-	struct span with_pid;
+	/* Kept, because looking up the containers that its fields name may change what the table holds. */
+	const struct workload *who = workload_ref(identity_lookup(p->identity, span->cgroup_id));
+	struct span known = *span;
 
-	if (!span->pid && span->socket_cookie) {
-		with_pid = *span;
-		with_pid.pid = identity_pid(p->identity, span->cgroup_id, span->socket_cookie, span_text(span, "local"),
-					    span_text(span, "peer"));
-		span = &with_pid;
-	}
-	outputs_span(&p->outputs, span, who);
+	if (!known.pid && known.socket_cookie)
+		known.pid = identity_pid(p->identity, known.cgroup_id, known.socket_cookie, span_text(span, "local"),
+					 span_text(span, "peer"));
+	span_enrich(&known, p->identity);
+	outputs_span(&p->outputs, &known, who);
+	span_enrich_undo(&known);
+	workload_unref(who);
 }
 
 /* Records are asked for while somebody both wants them and can take them. */
@@ -276,8 +277,6 @@ static void pipeline_forget(void *arg, __u64 cgroup_id, __u64 heir)
 			r->ctx.signal->forget(&r->ctx, cgroup_id);
 	}
 	if (heir)
-		aggregate_bequeath(p->aggregate, cgroup_id, heir);
-	else if (heir)
 		aggregate_bequeath(p->aggregate, cgroup_id, heir);
 	else
 		aggregate_forget(p->aggregate, cgroup_id);

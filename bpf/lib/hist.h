@@ -3,7 +3,8 @@
  * Slot s counts values v with T[s-1] < v <= T[s] (upper bound inclusive, as OTLP has it). T is the sorted union of
  *   - base-2 exponential boundaries of scale 3 in seconds, 2^((i+1)/8) for i = HIST_EXP_MIN-1 .. HIST_EXP_MAX,
  *   - the 14 explicit boundaries that semantic conventions advise for HTTP durations,
- * rounded down to nanoseconds, so both histograms of the same data are exact. T[HIST_SLOTS-1] is HIST_NO_BOUND.
+ *   - the 16 explicit boundaries of short durations (round trips, waits for a CPU), 10 us to 1 s,
+ * rounded down to nanoseconds, so all histograms of the same data are exact. T[HIST_SLOTS-1] is HIST_NO_BOUND.
  * User space computes T (model/hist.c) and hands it to the kernel half as read-only data before load.
  * The slot number of a value is fixed for the life of the program. */
 #ifndef WEIR_HIST_H
@@ -15,8 +16,10 @@
 #define HIST_EXP_MIN	    (-136) /* first whole bucket: (2^-17, 2^(-135/8)] seconds; below 7.6 us is one slot */
 #define HIST_EXP_MAX	    55	   /* last whole bucket: up to 128 s; above is one slot */
 #define HIST_EXP_COUNT	    (HIST_EXP_MAX - HIST_EXP_MIN + 1)
-#define HIST_EXPLICIT_COUNT 14
-/* The 14 explicit boundaries coincide with exponential ones for 0.25, 0.5 and 1 s. */
+#define HIST_REQUEST_COUNT  14
+#define HIST_SHORT_COUNT    16
+#define HIST_EXPLICIT_COUNT 22 /* different ones: from 5 ms on, the 8 short ones are in both sets */
+/* Explicit boundaries coincide with exponential ones for 0.25, 0.5 and 1 s. */
 #define HIST_SHARED_COUNT 3
 #define HIST_SLOTS	  (1 + HIST_EXP_COUNT + HIST_EXPLICIT_COUNT - HIST_SHARED_COUNT + 1)
 #define HIST_TABLE	  256 /* length of the threshold array: a power of two, the rest is HIST_NO_BOUND */

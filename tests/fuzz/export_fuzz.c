@@ -69,13 +69,22 @@ static void span_check(const char *text, size_t bytes)
 	struct json_reader *reader = json_reader_new();
 	const struct workload *who;
 	struct span span;
-	struct buf line;
+	struct buf first, second;
 
 	assert(reader);
-	buf_init(&line, TEXT_MAX);
-	if (!span_from_json(reader, text, bytes, NULL, 0, &span, &who, NULL))
-		assert(!span_to_json(&span, who, "", 0, &line));
-	buf_done(&line);
+	buf_init(&first, TEXT_MAX);
+	buf_init(&second, TEXT_MAX);
+	if (!span_from_json(reader, text, bytes, NULL, 0, &span, &who, NULL)) {
+		unsigned fields_count = span.fields_count;
+
+		assert(!span_to_json(&span, who, "", 0, &first));
+		assert(!span_from_json(reader, first.data, first.used, NULL, 0, &span, &who, NULL));
+		assert(span.fields_count == fields_count);
+		assert(!span_to_json(&span, who, "", 0, &second));
+		assert(!strcmp(first.data, second.data));
+	}
+	buf_done(&first);
+	buf_done(&second);
 	json_reader_free(reader);
 }
 

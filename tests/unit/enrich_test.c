@@ -14,6 +14,7 @@
 #include "identity/identity.h"
 #include "model/intern.h"
 #include "model/snapshot.h"
+#include "model/span.h"
 
 #define ID1 "0c7b1f6d4e5a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b3c"
 
@@ -239,6 +240,32 @@ static void enrich_sorts_ten_thousand_points(void **state)
 	snapshot_unref(snap);
 }
 
+/* And keeps it, whatever becomes of the table. */
+static void span_enrich_finds_who_a_field_names(void **state)
+{
+	struct lab *lab = *state;
+	struct span span = {
+		.fields_count = 4,
+		.fields = {
+			{ .name = "status", .type = FIELD_UINT, .unum = 2ull << 40 },
+			{ .name = "peer", .type = FIELD_WHO, .cgroup_id = 3ull << 40 },
+			{ .name = "culprit.container", .type = FIELD_WHO, .cgroup_id = 99ull << 40 },
+			{ .name = "nobody", .type = FIELD_WHO, .cgroup_id = 0 },
+		},
+	};
+
+	span_enrich(&span, lab->id);
+	identity_free(lab->id);
+	lab->id = NULL;
+	assert_int_equal(span.fields[0].unum, 2ull << 40);
+	assert_string_equal(span.fields[1].who->container_id, ID1);
+	assert_string_equal(span.fields[2].who->service_name, "unknown");
+	assert_null(span.fields[3].who);
+	assert_true(field_known(&span.fields[2]) && !field_known(&span.fields[3]));
+	span_enrich_undo(&span);
+	assert_null(span.fields[1].who);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -249,6 +276,7 @@ int main(void)
 		TEST(enrich_leaves_the_agents_own_points_alone),
 		TEST(snapshot_outlives_the_table),
 		TEST(enrich_sorts_ten_thousand_points),
+		TEST(span_enrich_finds_who_a_field_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

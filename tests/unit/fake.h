@@ -16,6 +16,9 @@ static const struct metric fake_duration = {
 	.kind = METRIC_HIST,
 	.scale = 1e-9,
 };
+static const struct metric fake_wait = {
+	.name = "weir.wait", .unit = "s", .text = "Wait.", .kind = METRIC_HIST, .bounds = HIST_BOUNDS_SHORT
+};
 static const struct metric fake_body = {
 	.name = "http.server.request.body.size", .unit = "By", .text = "Bytes.", .kind = METRIC_SUM
 };

@@ -221,6 +221,39 @@ static void lines_are_aligned(void **state)
 	buf_done(&out);
 }
 
+static void column_of_another_container_shows_and_cuts_its_name(void **state)
+{
+	static const struct column both[] = {
+		{ .field = "container", .title = "CONTAINER", .width = -14 },
+		{ .field = "culprit.container", .title = "CULPRIT", .width = -14 },
+		{ .field = "culprit.pid", .title = "PID", .width = 5, .format = COLUMN_NUMBER },
+		{},
+	};
+	struct workload other = fake_plain;
+	struct span span = {
+		.fields_count = 2,
+		.fields = {
+			{ .name = "culprit.container", .type = FIELD_WHO, .cgroup_id = 2, .who = &other },
+			{ .name = "culprit.pid", .type = FIELD_UINT, .unum = 17 },
+		},
+	};
+	struct buf out;
+
+	buf_init(&out, 1 << 16);
+	other.namespace_name = "ns";
+	trace_line(both, &span, &fake_plain, 0, &out);
+	assert_string_equal(out.data, "run            ns/run            17\n");
+	buf_reset(&out);
+	other.service_name = "much-longer-than-that";
+	trace_line(both, &span, &fake_plain, 0, &out);
+	assert_string_equal(out.data, "run            ns/much-longe\u2026    17\n");
+	buf_reset(&out);
+	span.fields[0].who = NULL;
+	trace_line(both, &span, &fake_plain, 0, &out);
+	assert_string_equal(out.data, "run            -                 17\n");
+	buf_done(&out);
+}
+
 static void what_is_not_there_is_a_dash(void **state)
 {
 	struct span empty = { .signal = 1 };
@@ -242,6 +275,7 @@ int main(void)
 		cmocka_unit_test(mistakes_are_refused),
 		cmocka_unit_test(the_agent_itself_matches_only_when_nothing_is_asked),
 		cmocka_unit_test(lines_are_aligned),
+		cmocka_unit_test(column_of_another_container_shows_and_cuts_its_name),
 		cmocka_unit_test(what_is_not_there_is_a_dash),
 	};
 

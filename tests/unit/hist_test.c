@@ -72,9 +72,14 @@ static bool is_threshold(uint64_t value)
 
 static bool is_explicit(uint64_t value)
 {
-	for (unsigned i = 0; i < HIST_EXPLICIT_COUNT; i++)
-		if (hist_explicit()[i] == value)
-			return true;
+	for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++) {
+		unsigned count;
+		const __u64 *bounds = hist_explicit(set, &count);
+
+		for (unsigned i = 0; i < count; i++)
+			if (bounds[i] == value)
+				return true;
+	}
 	return false;
 }
 
@@ -100,7 +105,7 @@ static void thresholds_meet_their_definition_exactly(void **state)
 	assert_int_equal(k, HIST_EXP_MAX + 2); /* none left out */
 	assert_int_equal(explicit_seen, HIST_EXPLICIT_COUNT);
 	assert_int_equal(shared, HIST_SHARED_COUNT);
-	assert_int_equal(HIST_SLOTS - 1, 204);
+	assert_int_equal(HIST_SLOTS - 1, 193 + 14 + 8 - 3); /* exponential, request, short below 5 ms, shared */
 	for (unsigned slot = HIST_SLOTS - 1; slot < HIST_TABLE; slot++)
 		assert_true(threshold[slot] == HIST_NO_BOUND);
 }
@@ -111,13 +116,27 @@ static void thresholds_contain_known_vectors(void **state)
 	static const uint64_t known[] = {
 		102648, 976562, 1064948, 500000000, 1000000000, 1090507732, 2000000000, 10374716437, 107634741152,
 	};
-	static const double explicit_s[] = { 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10 };
+	static const struct {
+		unsigned count;
+		double s[16];
+	} sets[HIST_BOUNDS_MAX] = {
+		{ 14, { 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10 } },
+		{ 16,
+		  { 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+		    1 } },
+	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		assert_true(is_threshold(known[i]));
-	for (size_t i = 0; i < HIST_EXPLICIT_COUNT; i++) {
-		assert_int_equal(hist_explicit()[i], (uint64_t)llround(explicit_s[i] * 1e9));
-		assert_true(is_threshold(hist_explicit()[i]));
+	for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++) {
+		unsigned count = 0;
+		const __u64 *bounds = hist_explicit(set, &count);
+
+		assert_int_equal(count, sets[set].count);
+		for (unsigned i = 0; i < count; i++) {
+			assert_int_equal(bounds[i], (uint64_t)llround(sets[set].s[i] * 1e9));
+			assert_true(is_threshold(bounds[i]));
+		}
 	}
 	assert_int_equal(hist_thresholds()[0], 7629); /* floor(10^9 / 2^17) */
 	assert_int_equal(hist_thresholds()[HIST_SLOTS - 2], 128 * SECOND);
@@ -183,10 +202,10 @@ static uint64_t random_ns(void)
 	return ((uint64_t)rand() << 20 ^ (uint64_t)rand()) >> (rand() % 45);
 }
 
-/* Both histograms of the same values, against counting each value by itself. */
-static void both_histograms_agree_with_counting(void **state)
+/* All histograms of the same values, against counting each value by itself. */
+static void all_histograms_agree_with_counting(void **state)
 {
-	__u64 explicit_want[HIST_EXPLICIT_COUNT + 1] = { 0 }, explicit_got[HIST_EXPLICIT_COUNT + 1];
+	__u64 explicit_want[HIST_BOUNDS_MAX][HIST_EXPLICIT_MAX + 1] = { 0 };
 	__u64 exponential_want[HIST_EXP_COUNT + 1] = { 0 }, exponential_got[HIST_EXP_COUNT + 1];
 	__u64 zero_want = 0, zero_got, sum = 0, max = 0;
 	struct hist h = { 0 };
@@ -196,15 +215,18 @@ static void both_histograms_agree_with_counting(void **state)
 	srand(2);
 	for (int i = 0; i < 20000; i++) {
 		uint64_t value = random_ns();
-		unsigned bucket = 0;
 		int k = HIST_EXP_MIN;
 
 		assert_int_equal(hist_add(&h, value), 0);
 		sum += value;
 		max = value > max ? value : max;
-		while (bucket < HIST_EXPLICIT_COUNT && value > hist_explicit()[bucket])
-			bucket++;
-		explicit_want[bucket]++;
+		for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++) {
+			unsigned bucket = 0, bounds;
+
+			while (hist_explicit(set, &bounds)[bucket] < value && ++bucket < bounds)
+				;
+			explicit_want[set][bucket]++;
+		}
 		if (i % 20)
 			continue; /* the exact way is slow: those are compared below with a histogram of their own */
 		while (k <= HIST_EXP_MAX + 1 && !at_most_bound(value, k))
@@ -217,8 +239,12 @@ static void both_histograms_agree_with_counting(void **state)
 	assert_int_equal(h.count, 20000);
 	assert_int_equal(h.sum_ns, sum);
 	assert_int_equal(h.max_ns, max);
-	hist_explicit_counts(&h, explicit_got);
-	assert_memory_equal(explicit_got, explicit_want, sizeof(explicit_want));
+	for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++) {
+		__u64 explicit_got[HIST_EXPLICIT_MAX + 1] = { 0 };
+
+		hist_explicit_counts(&h, set, explicit_got);
+		assert_memory_equal(explicit_got, explicit_want[set], sizeof(explicit_got));
+	}
 	hist_done(&h);
 
 	srand(2);
@@ -311,13 +337,13 @@ static void one_latency_costs_few_bytes(void **state)
 	struct hist h = { 0 }, copy = { 0 };
 
 	for (int i = 0; i < 1000; i++)
-		hist_add(&h, 1000000 + (unsigned)i);
+		hist_add(&h, 1100000 + (unsigned)i);
 	assert_int_equal(h.stored, 1);
-	hist_add(&h, 500000);
-	hist_add(&h, 2000000);
-	assert_in_range(h.stored, 17, 34);
+	hist_add(&h, 550000);
+	hist_add(&h, 2200000);
+	assert_in_range(h.stored, 18, 36);
 	hist_copy(&copy, &h);
-	assert_int_equal(copy.stored, 17); /* trimmed: two powers of two, with both ends */
+	assert_int_equal(copy.stored, 18); /* trimmed: two powers of two, with both ends, and the bound of 1 ms */
 	hist_done(&h);
 	hist_done(&copy);
 }
@@ -404,7 +430,7 @@ int main(void)
 		cmocka_unit_test(slot_is_the_first_whose_bound_is_not_below),
 		cmocka_unit_test(exponential_has_the_index_of_each_value),
 		cmocka_unit_test(exponential_of_tiny_values_is_zero_count),
-		cmocka_unit_test(both_histograms_agree_with_counting),
+		cmocka_unit_test(all_histograms_agree_with_counting),
 		cmocka_unit_test(stored_window_counts_like_a_full_array),
 		cmocka_unit_test(merge_into_empty_and_from_empty_change_nothing_else),
 		cmocka_unit_test(one_latency_costs_few_bytes),

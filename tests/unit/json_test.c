@@ -20,6 +20,7 @@ static void assert_same_point(const struct point *a, const struct point *b)
 	assert_int_equal(a->metric->kind, b->metric->kind);
 	assert_int_equal(a->metric->updown, b->metric->updown);
 	assert_true(a->metric->scale == b->metric->scale);
+	assert_int_equal(a->metric->bounds, b->metric->bounds);
 	assert_int_equal(a->cgroup_id, b->cgroup_id);
 	assert_int_equal(a->start_ns, b->start_ns);
 	assert_int_equal(a->attrs_count, b->attrs_count);
@@ -93,6 +94,42 @@ static void snapshot_comes_back_as_it_was(void **state)
 	snapshot_unref(snap);
 	json_reader_free(reader);
 	buf_done(&text);
+}
+
+static void boundaries_of_a_metric_come_back(void **state)
+{
+	struct json_reader *reader = json_reader_new();
+	struct snapshot *snap = snapshot_new(2), *back = NULL;
+	struct buf text;
+
+	fake_point(snap, &fake_duration, &fake_pod);
+	fake_point(snap, &fake_wait, &fake_pod);
+	buf_init(&text, 4096);
+	assert_int_equal(snapshot_to_json(snap, &text), 0);
+	assert_int_equal(snapshot_from_json(reader, text.data, text.used, &back, NULL), 0);
+	assert_int_equal(back->points[0].metric->bounds, HIST_BOUNDS_REQUEST);
+	assert_int_equal(back->points[1].metric->bounds, HIST_BOUNDS_SHORT);
+	snapshot_unref(back);
+	snapshot_unref(snap);
+	json_reader_free(reader);
+	buf_done(&text);
+}
+
+/* What an agent that knows one set only writes. */
+static void metric_without_boundaries_has_those_of_requests(void **state)
+{
+	static const char text[] =
+		"{\"time_ns\":1,\"time_unix_ns\":1,\"start_ns\":1,"
+		"\"metrics\":[{\"name\":\"a\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"scale\":1}],"
+		"\"resources\":[{\"points\":[{\"metric\":0,\"cgroup_id\":0,\"start_ns\":1,\"attributes\":{},"
+		"\"count\":0,\"sum_ns\":0,\"max_ns\":0,\"low\":0,\"slots\":[]}]}]}";
+	struct json_reader *reader = json_reader_new();
+	struct snapshot *back = NULL;
+
+	assert_int_equal(snapshot_from_json(reader, text, strlen(text), &back, NULL), 0);
+	assert_int_equal(back->points[0].metric->bounds, HIST_BOUNDS_REQUEST);
+	snapshot_unref(back);
+	json_reader_free(reader);
 }
 
 static void parts_of_any_size_make_the_same_text(void **state)
@@ -179,6 +216,12 @@ static void malformed_snapshots_are_refused(void **state)
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0"),
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":1000,\"slots\":[]"),
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":205,\"slots\":[1,1,1,1,1,1,1,1,1]"),
+		"{" TIMES
+		"\"metrics\":[{\"name\":\"new\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"bounds\":\"x\"}],"
+		"\"resources\":[]}",
+		"{" TIMES
+		"\"metrics\":[{\"name\":\"new\",\"unit\":\"s\",\"text\":\"\",\"kind\":\"histogram\",\"bounds\":1}],"
+		"\"resources\":[]}",
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0,\"slots\":[1,-1]"),
 		POINT("\"metric\":0,\"sum_ns\":1,\"max_ns\":1,\"low\":0,\"slots\":[1,\"1\"]"),
 		POINT("\"metric\":0,\"sum_ns\":-1,\"max_ns\":1,\"low\":0,\"slots\":[1]"),
@@ -278,6 +321,120 @@ static void span_comes_back_as_it_was(void **state)
 	json_reader_free(reader);
 }
 
+static const struct workload fake_other = {
+	.cgroup_id = 77,
+	.cgroup = "/other",
+	.service_name = "other",
+	.runtime = "",
+	.container_id = "",
+	.container_name = "",
+	.pod_uid = "",
+	.pod_qos = "",
+	.pod_name = "",
+	.namespace_name = "",
+};
+#define OTHER                                                                                 \
+	"{\"id\":\"\",\"name\":\"\",\"pod_uid\":\"\",\"runtime\":\"\",\"cgroup\":\"/other\"," \
+	"\"service_name\":\"other\",\"cgroup_id\":77}"
+
+/* Objects: at the begin, between, of one member left out, of nothing, two side by side, at the end. */
+static const struct span nested = {
+	.time_ns = 5000000001,
+	.cgroup_id = 77,
+	.fields_count = 15,
+	.fields = {
+		{ .name = "role", .type = FIELD_STR, .str = "server" },
+		{ .name = "culprit.comm", .type = FIELD_STR, .str = "dd" },
+		{ .name = "culprit.path", .type = FIELD_STR, .str = NULL },
+		{ .name = "culprit.pid", .type = FIELD_UINT, .unum = 4712 },
+		{ .name = "culprit.container", .type = FIELD_WHO, .cgroup_id = 77, .who = &fake_other },
+		{ .name = "peer", .type = FIELD_WHO, .cgroup_id = 77, .who = &fake_other },
+		{ .name = "nobody", .type = FIELD_WHO, .cgroup_id = 0, .who = NULL },
+		{ .name = "a.x", .type = FIELD_INT, .num = -1 },
+		{ .name = "ab.x", .type = FIELD_UINT, .unum = 2 },
+		{ .name = "none.text", .type = FIELD_STR, .str = NULL },
+		{ .name = "none.container", .type = FIELD_WHO, .who = NULL },
+		{ .name = "plain", .type = FIELD_UINT, .unum = 3 },
+		{ .name = "last.text", .type = FIELD_STR, .str = NULL },
+		{ .name = "last.y", .type = FIELD_UINT, .unum = 4 },
+		{ .name = "last.deep.z", .type = FIELD_UINT, .unum = 5 },
+	},
+};
+
+static void names_with_a_dot_are_members_of_an_object(void **state)
+{
+	struct buf line;
+
+	buf_init(&line, 4096);
+	assert_int_equal(span_to_json(&nested, &fake_other, "tcp", WALL_OFFSET, &line), 0);
+	assert_string_equal(line.data,
+			    "{\"time\":\"2023-11-14T22:13:20.000000001Z\",\"signal\":\"tcp\",\"role\":\"server\","
+			    "\"container\":" OTHER ",\"culprit\":{\"comm\":\"dd\",\"pid\":4712,\"container\":" OTHER
+			    "},\"peer\":" OTHER ",\"a\":{\"x\":-1},\"ab\":{\"x\":2},\"plain\":3,"
+			    "\"last\":{\"y\":4,\"deep.z\":5}}");
+	buf_done(&line);
+}
+
+static void nested_span_comes_back_with_flat_names(void **state)
+{
+	struct json_reader *reader = json_reader_new();
+	const struct workload *who = NULL;
+	struct span back;
+	struct buf line;
+
+	buf_init(&line, 4096);
+	for (int turn = 0; turn < 2; turn++) {
+		unsigned i = 0;
+
+		buf_reset(&line);
+		assert_int_equal(span_to_json(&nested, &fake_other, "tcp", WALL_OFFSET, &line), 0);
+		assert_int_equal(
+			span_from_json(reader, line.data, line.used, known_signal, WALL_OFFSET, &back, &who, NULL), 0);
+		for (unsigned k = 0; k < nested.fields_count; k++) {
+			const struct field *want = &nested.fields[k], *have = &back.fields[i];
+
+			if (!field_known(want))
+				continue;
+			assert_true(i++ < back.fields_count);
+			assert_string_equal(have->name, want->name);
+			assert_int_equal(have->type, want->type);
+			if (want->type == FIELD_STR) {
+				assert_string_equal(have->str, want->str);
+			} else if (want->type == FIELD_WHO) {
+				assert_int_equal(have->cgroup_id, want->cgroup_id);
+				assert_same_who(want->who, have->who);
+			} else {
+				assert_int_equal(have->num, want->num);
+			}
+		}
+		assert_int_equal(i, back.fields_count);
+	}
+	buf_done(&line);
+	json_reader_free(reader);
+}
+
+/* More containers than fields, an object that is neither, a dot where none is written: skipped. */
+static void what_is_no_field_is_skipped(void **state)
+{
+	struct json_reader *reader = json_reader_new();
+	const struct workload *who;
+	struct span back;
+	struct buf line;
+
+	buf_init(&line, 1 << 20);
+	buf_add_str(&line, "{\"time\":\"2023-11-14T22:13:20.1Z\",\"signal\":\"http\",\"container\":" OTHER
+			   ",\"a.b\":1,\"f\":1.5,\"n\":null,\"o\":{\"o\":{\"x\":1}},\"l\":[1],\"last\":9");
+	for (int i = 0; i < 2 * SPAN_FIELDS_MAX; i++)
+		buf_printf(&line, ",\"w%d\":%s", i, OTHER);
+	buf_add_char(&line, '}');
+	assert_int_equal(span_from_json(reader, line.data, line.used, known_signal, 0, &back, &who, NULL), 0);
+	assert_int_equal(back.fields_count, SPAN_FIELDS_MAX);
+	assert_string_equal(back.fields[0].name, "last");
+	assert_string_equal(back.fields[1].name, "w0");
+	json_reader_free(reader);
+	buf_done(&line);
+}
+
 static void malformed_spans_are_refused(void **state)
 {
 	static const char *const rows[] = {
@@ -330,12 +487,17 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(snapshot_comes_back_as_it_was),
+		cmocka_unit_test(boundaries_of_a_metric_come_back),
+		cmocka_unit_test(metric_without_boundaries_has_those_of_requests),
 		cmocka_unit_test(parts_of_any_size_make_the_same_text),
 		cmocka_unit_test(empty_snapshot_is_legal),
 		cmocka_unit_test(text_cut_anywhere_is_refused),
 		cmocka_unit_test(malformed_snapshots_are_refused),
 		cmocka_unit_test(span_is_one_line_in_the_promised_order),
 		cmocka_unit_test(span_comes_back_as_it_was),
+		cmocka_unit_test(names_with_a_dot_are_members_of_an_object),
+		cmocka_unit_test(nested_span_comes_back_with_flat_names),
+		cmocka_unit_test(what_is_no_field_is_skipped),
 		cmocka_unit_test(malformed_spans_are_refused),
 		cmocka_unit_test(every_byte_is_escaped_so_that_a_parser_reads_it_back),
 	};

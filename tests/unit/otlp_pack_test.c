@@ -241,6 +241,34 @@ static void explicit_histograms_are_those_of_the_convention(void **state)
 	snapshot_unref(snap);
 }
 
+static void explicit_histograms_have_the_boundaries_of_their_metric(void **state)
+{
+	static const double bounds[] = { 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 0.001, 0.0025,
+					 0.005, 0.01,  0.025, 0.05,   0.1,    0.25,   0.5,   1 };
+	static const __u64 counts[] = { 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1 };
+	static const __u64 durations[] = { 10000, 10001, 100000, 1000000000, 1000000001 };
+	const Weir__Otlp__HistogramDataPoint *point;
+	struct snapshot *snap = snapshot_new(2);
+	Request *request;
+
+	fake_request(snap, &fake_pod, "GET", 200, fake_durations, 5);
+	fake_point(snap, &fake_wait, &fake_pod);
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(hist_add(&snap->points[1].hist, durations[i]), 0);
+	request = pack(OTLP_HISTOGRAM_EXPLICIT, NULL, NULL, snap, "explicit4.pb");
+	point = metric(request->resource_metrics[0], "weir.wait")->histogram->data_points[0];
+	assert_int_equal(point->n_explicit_bounds, 16);
+	assert_int_equal(point->n_bucket_counts, 17);
+	assert_int_equal(point->count, 5);
+	assert_memory_equal(point->explicit_bounds, bounds, sizeof(bounds));
+	assert_memory_equal(point->bucket_counts, counts, sizeof(counts));
+	point = metric(request->resource_metrics[0], "http.server.request.duration")->histogram->data_points[0];
+	assert_int_equal(point->n_explicit_bounds, 14);
+	assert_int_equal(point->n_bucket_counts, 15);
+	request_free(request);
+	snapshot_unref(snap);
+}
+
 /* Index of the bucket by definition, with no table: base^i < value <= base^(i+1). */
 static int index_of(double seconds)
 {
@@ -354,6 +382,7 @@ int main(void)
 		cmocka_unit_test(numbers_keep_kind_and_unit),
 		cmocka_unit_test(times_are_one_for_all_and_starts_do_not_move),
 		cmocka_unit_test(explicit_histograms_are_those_of_the_convention),
+		cmocka_unit_test(explicit_histograms_have_the_boundaries_of_their_metric),
 		cmocka_unit_test(exponential_histograms_have_fixed_scale_and_the_right_indexes),
 		cmocka_unit_test(pairs_are_read_as_the_specification_says),
 		cmocka_unit_test(too_many_pairs_are_refused),

@@ -89,6 +89,30 @@ static void buckets_are_cumulative_and_exact_at_boundaries(void **state)
 	snapshot_unref(snap);
 }
 
+static void short_durations_have_boundaries_of_their_own(void **state)
+{
+	static const char want[] = "le=\"1e-05\"} 1\nle=\"2.5e-05\"} 2\nle=\"5e-05\"} 2\nle=\"0.0001\"} 3\n"
+				   "le=\"0.00025\"} 3\nle=\"0.0005\"} 3\nle=\"0.001\"} 3\nle=\"0.0025\"} 3\n"
+				   "le=\"0.005\"} 3\nle=\"0.01\"} 3\nle=\"0.025\"} 3\nle=\"0.05\"} 3\n"
+				   "le=\"0.1\"} 3\nle=\"0.25\"} 3\nle=\"0.5\"} 3\nle=\"1.0\"} 4\nle=\"+Inf\"} 5\n";
+	static const __u64 durations[] = { 10000, 10001, 100000, 1000000000, 1000000001 };
+	struct snapshot *snap = snapshot_new(1);
+	struct point *point = fake_point(snap, &fake_wait, &fake_pod);
+	struct buf out, got;
+
+	for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++)
+		assert_int_equal(hist_add(&point->hist, durations[i]), 0);
+	buf_init(&out, 1 << 20);
+	buf_init(&got, 1 << 20);
+	write_whole(snap, PROMETHEUS_TEXT, 1 << 20, &out);
+	for (const char *at = out.data; (at = strstr(at, "_bucket{")); at++)
+		buf_add(&got, strstr(at, "le="), (size_t)(strchr(at, '\n') + 1 - strstr(at, "le=")));
+	assert_string_equal(got.data, want);
+	buf_done(&got);
+	buf_done(&out);
+	snapshot_unref(snap);
+}
+
 static void openmetrics_has_units_and_an_end(void **state)
 {
 	struct snapshot *snap = fake_snapshot();
@@ -275,6 +299,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_has_every_series_with_its_identity),
 		cmocka_unit_test(buckets_are_cumulative_and_exact_at_boundaries),
+		cmocka_unit_test(short_durations_have_boundaries_of_their_own),
 		cmocka_unit_test(openmetrics_has_units_and_an_end),
 		cmocka_unit_test(pieces_of_any_size_make_the_same_text),
 		cmocka_unit_test(empty_snapshot_is_a_legal_text),

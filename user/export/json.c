@@ -10,19 +10,21 @@
 /* The order of members is part of the format, and a snapshot can be megabytes: text is written as it comes,
  * without a tree in between. */
 
-int json_put_str(struct buf *buf, const char *text)
+static int put_text(struct buf *buf, const char *text, size_t bytes)
 {
+	const char *end = text + bytes;
+
 	buf_add_char(buf, '"');
 	for (;;) {
 		const char *plain = text;
 		unsigned char c;
 
-		while ((unsigned char)*text >= 0x20 && *text != '"' && *text != '\\')
+		while (text < end && (unsigned char)*text >= 0x20 && *text != '"' && *text != '\\')
 			text++;
 		buf_add(buf, plain, (size_t)(text - plain));
-		c = (unsigned char)*text++;
-		if (!c)
+		if (text == end)
 			break;
+		c = (unsigned char)*text++;
 		if (c == '"' || c == '\\')
 			buf_printf(buf, "\\%c", c);
 		else if (c == '\n')
@@ -35,13 +37,23 @@ int json_put_str(struct buf *buf, const char *text)
 	return buf_add_char(buf, '"');
 }
 
+int json_put_str(struct buf *buf, const char *text)
+{
+	return put_text(buf, text, strlen(text));
+}
+
 /* ,"key": with the comma left out after an opening brace. */
-static void put_key(struct buf *buf, const char *key)
+static void put_key_bytes(struct buf *buf, const char *key, size_t bytes)
 {
 	if (buf->used && buf->data[buf->used - 1] != '{')
 		buf_add_char(buf, ',');
-	json_put_str(buf, key);
+	put_text(buf, key, bytes);
 	buf_add_char(buf, ':');
+}
+
+static void put_key(struct buf *buf, const char *key)
+{
+	put_key_bytes(buf, key, strlen(key));
 }
 
 static void put_str(struct buf *buf, const char *key, const char *text)
@@ -88,43 +100,79 @@ int json_put_workload(struct buf *buf, const struct workload *who)
 	return buf_add_char(buf, '}');
 }
 
-static void put_field(struct buf *buf, const struct field *field)
+static void put_field(struct buf *buf, const char *key, const struct field *field)
 {
 	switch (field->type) {
 	case FIELD_STR:
-		if (field->str)
-			put_str(buf, field->name, field->str);
+		put_str(buf, key, field->str);
 		break;
 	case FIELD_INT:
-		put_int(buf, field->name, field->num);
+		put_int(buf, key, field->num);
 		break;
 	case FIELD_UINT:
-		put_uint(buf, field->name, field->unum);
+		put_uint(buf, key, field->unum);
+		break;
+	case FIELD_WHO:
+		put_key(buf, key);
+		json_put_workload(buf, field->who);
 		break;
 	}
+}
+
+/* Fields whose names begin alike up to a dot are members of one object, which is opened by the first that is known: an
+ * object of nothing is left out. */
+static void put_fields(struct buf *buf, const struct field *fields, unsigned count)
+{
+	const char *object = NULL; /* the open one: the name that opened it, and how much of that is the object's */
+	size_t object_bytes = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const char *name = fields[i].name, *dot = strchr(name, '.');
+		size_t bytes = dot ? (size_t)(dot - name) : 0;
+
+		if (!field_known(&fields[i]))
+			continue;
+		if (object && (!dot || bytes != object_bytes || memcmp(name, object, bytes) != 0)) {
+			buf_add_char(buf, '}');
+			object = NULL;
+		}
+		if (dot && !object) {
+			put_key_bytes(buf, name, bytes);
+			buf_add_char(buf, '{');
+			object = name;
+			object_bytes = bytes;
+		}
+		put_field(buf, dot ? dot + 1 : name, &fields[i]);
+	}
+	if (object)
+		buf_add_char(buf, '}');
 }
 
 int span_to_json(const struct span *span, const struct workload *who, const char *signal, __s64 wall_offset_ns,
 		 struct buf *buf)
 {
 	char time[TIME_ROOM];
-	unsigned i = 0;
+	unsigned first = 0;
 
 	buf_add_char(buf, '{');
 	put_str(buf, "time", time_format_utc(span->time_ns + (__u64)wall_offset_ns, time));
 	put_str(buf, "signal", signal);
 	if (span->fields_count && strcmp(span->fields[0].name, "role") == 0)
-		put_field(buf, &span->fields[i++]);
+		put_fields(buf, span->fields, first = 1);
 	put_key(buf, "container");
 	json_put_workload(buf, who);
 	if (span->pid)
 		put_uint(buf, "pid", span->pid);
-	for (; i < span->fields_count; i++)
-		put_field(buf, &span->fields[i]);
+	put_fields(buf, span->fields + first, span->fields_count - first);
 	return buf_add_char(buf, '}');
 }
 
 const char *const json_kind_names[JSON_KINDS] = { "histogram", "counter", "gauge", "updowncounter" };
+
+const char *const json_bounds_names[HIST_BOUNDS_MAX] = {
+	[HIST_BOUNDS_REQUEST] = "request",
+	[HIST_BOUNDS_SHORT] = "short",
+};
 
 static unsigned kind_of(const struct metric *metric)
 {
@@ -140,6 +188,8 @@ static void put_metric(struct buf *buf, const struct metric *metric)
 	put_str(buf, "kind", json_kind_names[kind_of(metric)]);
 	put_key(buf, "scale");
 	buf_printf(buf, "%.17g", metric->scale);
+	if (metric->kind == METRIC_HIST)
+		put_str(buf, "bounds", json_bounds_names[metric->bounds]);
 	buf_add_char(buf, '}');
 }
 

@@ -2,12 +2,14 @@
  *
  * A snapshot:
  *   { "time_ns", "time_unix_ns", "start_ns",
- *     "metrics":   [ { "name", "unit", "text", "kind": "histogram"|"counter"|"gauge"|"updowncounter", "scale" } ],
+ *     "metrics":   [ { "name", "unit", "text", "kind": "histogram"|"counter"|"gauge"|"updowncounter", "scale",
+ *                      "bounds": "request"|"short"                          histogram: which fixed boundaries } ],
  *     "resources": [ { "container": {...} (absent: the agent itself),
  *                      "points": [ { "metric": index, "cgroup_id", "start_ns", "attributes": {...},
  *                                    "count", "sum_ns", "max_ns", "low", "slots": [...]   histogram
  *                                    "value"                                              the others } ] } ] }
- * A span is one object on one line: "time", "signal", then its fields in order with "container" after "role".
+ * A span is one object on one line: "time", "signal", then its fields in order with "container" after "role". A field
+ * that names a container is an object such as "container"; names with a dot are members of an object (model/span.h).
  * Writing never fails on content: strings are valid UTF-8 by contract of the model and are escaped here. */
 #ifndef WEIR_EXPORT_JSON_H
 #define WEIR_EXPORT_JSON_H
@@ -47,7 +49,7 @@ void json_reader_free(struct json_reader *reader);
  * (snapshot_unref). -EBADMSG with the place when it is not what snapshot_to_json writes. */
 int snapshot_from_json(struct json_reader *reader, const char *text, size_t bytes, struct snapshot **ret,
 		       struct why *why);
-/* *ret_who and the strings of *ret_span are borrowed from the reader until its next span. span.signal is what
+/* *ret_who, the strings and the workloads of *ret_span are borrowed from the reader until its next span. span.signal is what
  * @signal_id makes of the name (0: not known); span.time_ns is CLOCK_MONOTONIC of this machine by @wall_offset_ns. */
 int span_from_json(struct json_reader *reader, const char *text, size_t bytes, unsigned (*signal_id)(const char *name),
 		   __s64 wall_offset_ns, struct span *ret_span, const struct workload **ret_who, struct why *why);

@@ -22,6 +22,9 @@ extern const struct json_member json_workload_members[JSON_WORKLOAD_MEMBERS];
 #define JSON_KIND_UPDOWN 3
 extern const char *const json_kind_names[JSON_KINDS];
 
+/* By enum hist_bounds. */
+extern const char *const json_bounds_names[HIST_BOUNDS_MAX];
+
 /* Metrics of one snapshot, in the order of "metrics". */
 struct json_metrics {
 	size_t count;

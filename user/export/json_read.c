@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,16 +14,30 @@
 
 /* The peer is weir itself, but a socket is a socket: everything is checked. */
 
+#define FIELD_NAME_ROOM 128 /* no field of ours has a longer name */
+
 struct json_reader {
 	size_t metrics_count;
 	struct metric *metrics[JSON_METRICS_MAX];
 	json_t *span; /* the last one read: its strings are borrowed */
 	struct workload *span_who;
+	unsigned span_others_count; /* workloads of its fields */
+	struct workload *span_others[SPAN_FIELDS_MAX];
 };
 
 struct json_reader *json_reader_new(void)
 {
 	return calloc(1, sizeof(struct json_reader));
+}
+
+static void span_release(struct json_reader *reader)
+{
+	json_decref(reader->span);
+	reader->span = NULL;
+	workload_unref(reader->span_who);
+	reader->span_who = NULL;
+	while (reader->span_others_count)
+		workload_unref(reader->span_others[--reader->span_others_count]);
 }
 
 void json_reader_free(struct json_reader *reader)
@@ -31,8 +46,7 @@ void json_reader_free(struct json_reader *reader)
 		return;
 	for (size_t i = 0; i < reader->metrics_count; i++)
 		free(reader->metrics[i]);
-	json_decref(reader->span);
-	workload_unref(reader->span_who);
+	span_release(reader);
 	free(reader);
 }
 
@@ -94,6 +108,21 @@ static int metric_kind_read(const json_t *object, struct metric *ret)
 	return -EBADMSG;
 }
 
+/* Absent: what the default is. */
+static int metric_bounds_read(const json_t *object, struct metric *ret)
+{
+	const char *bounds = get_str(object, "bounds");
+
+	if (ret->kind != METRIC_HIST || !json_object_get(object, "bounds"))
+		return 0;
+	for (unsigned i = 0; bounds && i < HIST_BOUNDS_MAX; i++)
+		if (strcmp(bounds, json_bounds_names[i]) == 0) {
+			ret->bounds = (enum hist_bounds)i;
+			return 0;
+		}
+	return -EBADMSG;
+}
+
 /* The reader's descriptor of that name, made when it is new. */
 static int metric_read(struct json_reader *reader, const json_t *object, const struct metric **ret, struct why *why)
 {
@@ -116,9 +145,9 @@ static int metric_read(struct json_reader *reader, const json_t *object, const s
 	metric->unit = intern_str(unit);
 	metric->text = intern_str(text);
 	metric->scale = json_number_value(json_object_get(object, "scale"));
-	if (metric_kind_read(object, metric)) {
+	if (metric_kind_read(object, metric) || metric_bounds_read(object, metric)) {
 		free(metric);
-		return why_set(why, -EBADMSG, "metric '%s' is of no known kind", name);
+		return why_set(why, -EBADMSG, "metric '%s' is of no known kind or boundaries", name);
 	}
 	reader->metrics[reader->metrics_count++] = metric;
 	*ret = metric;
@@ -306,28 +335,91 @@ static bool is_envelope(const char *key)
 	       strcmp(key, "pid") == 0;
 }
 
-/* Field names outlive the span (struct field wants static ones): interned, and there are few. */
-static void fields_read(json_t *root, struct span *ret)
+/* What json_put_workload() writes. */
+static bool is_workload(const json_t *object)
+{
+	for (size_t i = 0; i < JSON_WORKLOAD_MEMBERS; i++)
+		if (json_workload_members[i].always && !get_str(object, json_workload_members[i].key))
+			return false;
+	return json_is_integer(json_object_get(object, "cgroup_id"));
+}
+
+/* The value of a field. -EBADMSG: it is none of a field. */
+static int field_read(struct json_reader *reader, const json_t *value, struct field *ret)
+{
+	if (json_is_string(value)) {
+		*ret = (struct field){ .type = FIELD_STR, .str = json_string_value(value) };
+	} else if (json_is_integer(value) && json_integer_value(value) < 0) {
+		*ret = (struct field){ .type = FIELD_INT, .num = json_integer_value(value) };
+	} else if (json_is_integer(value)) {
+		*ret = (struct field){ .type = FIELD_UINT, .unum = (__u64)json_integer_value(value) };
+	} else if (is_workload(value)) {
+		struct workload *who = workload_read(value);
+
+		if (!who)
+			return -ENOMEM;
+		reader->span_others[reader->span_others_count++] = who;
+		*ret = (struct field){ .type = FIELD_WHO, .cgroup_id = who->cgroup_id, .who = who };
+	} else {
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+/* Field names outlive the span (struct field wants static ones): interned, and there are few. @object: name of the
+ * object that the field is a member of, NULL: of none. What is no field is skipped. */
+static int field_add(struct json_reader *reader, const char *object, const char *key, const json_t *value,
+		     struct span *ret)
+{
+	struct field *field = &ret->fields[ret->fields_count];
+	char name[FIELD_NAME_ROOM];
+	int bytes, err;
+
+	if (ret->fields_count == SPAN_FIELDS_MAX)
+		return 0;
+	bytes = snprintf(name, sizeof(name), "%s%s%s", object ? object : "", object ? "." : "", key);
+	if ((size_t)bytes >= sizeof(name))
+		return 0;
+	err = field_read(reader, value, field);
+	if (err)
+		return err == -EBADMSG ? 0 : err;
+	field->name = intern(name, (size_t)bytes);
+	ret->fields_count++;
+	return 0;
+}
+
+static int object_read(struct json_reader *reader, const char *object, json_t *members, struct span *ret)
 {
 	const char *key;
 	json_t *value;
+	int err = 0;
+
+	json_object_foreach(members, key, value) {
+		err = field_add(reader, object, key, value, ret);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static int fields_read(struct json_reader *reader, json_t *root, struct span *ret)
+{
+	const char *key;
+	json_t *value;
+	int err = 0;
 
 	json_object_foreach(root, key, value) {
-		struct field *field = &ret->fields[ret->fields_count];
-
-		if (is_envelope(key) || ret->fields_count == SPAN_FIELDS_MAX)
+		/* Nobody writes a dot at this level, where it would name a member of an object. */
+		if (is_envelope(key) || strchr(key, '.'))
 			continue;
-		if (json_is_string(value))
-			*field = (struct field){ .type = FIELD_STR, .str = json_string_value(value) };
-		else if (json_is_integer(value) && json_integer_value(value) < 0)
-			*field = (struct field){ .type = FIELD_INT, .num = json_integer_value(value) };
-		else if (json_is_integer(value))
-			*field = (struct field){ .type = FIELD_UINT, .unum = (__u64)json_integer_value(value) };
+		if (json_is_object(value) && !is_workload(value))
+			err = object_read(reader, key, value, ret);
 		else
-			continue;
-		field->name = intern_str(key);
-		ret->fields_count++;
+			err = field_add(reader, NULL, key, value, ret);
+		if (err)
+			break;
 	}
+	return err;
 }
 
 int span_from_json(struct json_reader *reader, const char *text, size_t bytes, unsigned (*signal_id)(const char *name),
@@ -351,8 +443,7 @@ int span_from_json(struct json_reader *reader, const char *text, size_t bytes, u
 		json_decref(root);
 		return why_set(why, -ENOMEM, "no memory");
 	}
-	json_decref(reader->span);
-	workload_unref(reader->span_who);
+	span_release(reader);
 	reader->span = root;
 	reader->span_who = who;
 	get_u64(root, "pid", &pid);
@@ -360,7 +451,8 @@ int span_from_json(struct json_reader *reader, const char *text, size_t bytes, u
 	span.time_ns = unix_ns - (__u64)wall_offset_ns;
 	span.signal = (__u16)(signal_id ? signal_id(get_str(root, "signal")) : 0);
 	span.cgroup_id = who->cgroup_id;
-	fields_read(root, &span);
+	if (fields_read(reader, root, &span))
+		return why_set(why, -ENOMEM, "no memory");
 	*ret_span = span;
 	*ret_who = who;
 	return 0;

@@ -58,7 +58,7 @@ struct pack {
 	struct otlp_packer *packer;
 	struct arena *arena;
 	__u64 time_unix_ns;
-	double bounds[HIST_EXPLICIT_COUNT];
+	double bounds[HIST_BOUNDS_MAX][HIST_EXPLICIT_MAX];
 };
 
 static __u64 start_time(const struct pack *pack, const struct point *point)
@@ -111,11 +111,15 @@ static Weir__Otlp__NumberDataPoint *number_point(const struct pack *pack, const 
 static Weir__Otlp__HistogramDataPoint *explicit_point(struct pack *pack, const struct point *point)
 {
 	Weir__Otlp__HistogramDataPoint *ret = otlp_message(pack->arena, &weir__otlp__histogram_data_point__descriptor);
-	__u64 counts[HIST_EXPLICIT_COUNT + 1];
-	const size_t buckets = HIST_EXPLICIT_COUNT + 1;
+	enum hist_bounds bounds = point->metric->bounds;
+	__u64 counts[HIST_EXPLICIT_MAX + 1];
+	unsigned bounds_count;
+	size_t buckets;
 
 	if (!ret)
 		return NULL;
+	hist_explicit(bounds, &bounds_count);
+	buckets = bounds_count + 1;
 	ret->bucket_counts = arena_array(pack->arena, buckets, sizeof(ret->bucket_counts[0]));
 	ret->attributes = attributes(pack->arena, point);
 	if (!ret->bucket_counts || !ret->attributes)
@@ -125,14 +129,14 @@ static Weir__Otlp__HistogramDataPoint *explicit_point(struct pack *pack, const s
 	ret->time_unix_nano = pack->time_unix_ns;
 	ret->_sum_case = WEIR__OTLP__HISTOGRAM_DATA_POINT___SUM_SUM;
 	ret->sum = (double)point->hist.sum_ns / 1e9;
-	hist_explicit_counts(&point->hist, counts);
+	hist_explicit_counts(&point->hist, bounds, counts);
 	ret->n_bucket_counts = buckets;
 	for (size_t i = 0; i < buckets; i++) {
 		ret->bucket_counts[i] = counts[i];
 		ret->count += counts[i];
 	}
-	ret->explicit_bounds = pack->bounds;
-	ret->n_explicit_bounds = HIST_EXPLICIT_COUNT;
+	ret->explicit_bounds = pack->bounds[bounds];
+	ret->n_explicit_bounds = bounds_count;
 	return ret;
 }
 
@@ -314,14 +318,18 @@ int otlp_pack(struct otlp_packer *packer, const struct snapshot *snap, const str
 	      const struct point *points, size_t points_count, struct buf *out)
 {
 	struct pack pack = { .packer = packer, .arena = &packer->arena, .time_unix_ns = snap->time_unix_ns };
-	const __u64 *bounds = hist_explicit();
 	Weir__Otlp__ResourceMetrics *message;
 	int err = -ENOMEM;
 
 	if (!packer->start_offset_ns)
 		packer->start_offset_ns = (__s64)(snap->time_unix_ns - snap->time_ns);
-	for (size_t i = 0; i < HIST_EXPLICIT_COUNT; i++)
-		pack.bounds[i] = (double)bounds[i] / 1e9;
+	for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++) {
+		unsigned count;
+		const __u64 *bounds = hist_explicit(set, &count);
+
+		for (unsigned i = 0; i < count; i++)
+			pack.bounds[set][i] = (double)bounds[i] / 1e9;
+	}
 	message = resource_message(&pack, resource, points, points_count);
 	if (message)
 		err = message_append(message, out);

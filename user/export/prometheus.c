@@ -162,6 +162,15 @@ static void put_double(struct buf *out, double value)
 	buf_add_str(out, text);
 }
 
+/* The value of "le" is compared as text, and by OpenMetrics the text of what is below 0.0001 has an exponent: 1e-05. */
+static void put_bound(struct buf *out, __u64 ns)
+{
+	if (ns < NS_PER_MS / 10)
+		put_double(out, (double)ns / 1e9);
+	else
+		put_seconds(out, ns);
+}
+
 static void put_scaled(struct buf *out, __s64 value, double scale)
 {
 	if (scale == 1e-9 && value >= 0)
@@ -354,20 +363,22 @@ static void put_sample(struct buf *out, const struct buf *name, const char *suff
 	buf_add_str(out, "} ");
 }
 
-static void put_histogram(struct prometheus *prom, const struct hist *hist, struct buf *out)
+static void put_histogram(struct prometheus *prom, const struct point *point, struct buf *out)
 {
-	const __u64 *bounds = hist_explicit();
-	__u64 counts[HIST_EXPLICIT_COUNT + 1], total = 0;
+	const struct hist *hist = &point->hist;
+	__u64 counts[HIST_EXPLICIT_MAX + 1], total = 0;
+	unsigned bounds_count;
+	const __u64 *bounds = hist_explicit(point->metric->bounds, &bounds_count);
 
-	hist_explicit_counts(hist, counts);
-	for (unsigned i = 0; i <= HIST_EXPLICIT_COUNT; i++) {
+	hist_explicit_counts(hist, point->metric->bounds, counts);
+	for (unsigned i = 0; i <= bounds_count; i++) {
 		total += counts[i];
 		buf_add(out, prom->name.data, prom->name.used);
 		buf_add_str(out, "_bucket{");
 		buf_add(out, prom->prefix.data, prom->prefix.used);
 		buf_add_str(out, "le=\"");
-		if (i < HIST_EXPLICIT_COUNT)
-			put_seconds(out, bounds[i]);
+		if (i < bounds_count)
+			put_bound(out, bounds[i]);
 		else
 			buf_add_str(out, "+Inf");
 		buf_add_str(out, "\"} ");
@@ -391,7 +402,7 @@ static void put_point(struct prometheus *prom, size_t resource, const struct poi
 	buf_add(&prom->prefix, prom->labels.data + at, prom->labels_at[2 * resource + 1] - at);
 	put_attrs(&prom->prefix, point->attrs, point->attrs_count);
 	if (point->metric->kind == METRIC_HIST) {
-		put_histogram(prom, &point->hist, out);
+		put_histogram(prom, point, out);
 		return;
 	}
 	put_sample(out, &prom->name, point->metric->kind == METRIC_SUM ? "_total" : "", &prom->prefix);

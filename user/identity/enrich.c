@@ -8,6 +8,7 @@
 
 #include "identity/identity.h"
 #include "model/snapshot.h"
+#include "model/span.h"
 
 struct key {
 	__u32 who, metric;
@@ -288,4 +289,27 @@ int enrich(struct snapshot *snap, struct identity *id)
 	if (!err)
 		err = points_merge(snap);
 	return err ? err : settle_err;
+}
+
+/* References, because the look-up of one cgroup may walk, and a walk may do away with what another has answered. */
+void span_enrich(struct span *span, struct identity *id)
+{
+	for (unsigned i = 0; i < span->fields_count; i++) {
+		struct field *field = &span->fields[i];
+
+		if (field->type == FIELD_WHO)
+			field->who = field->cgroup_id ? workload_ref(identity_lookup(id, field->cgroup_id)) : NULL;
+	}
+}
+
+void span_enrich_undo(struct span *span)
+{
+	for (unsigned i = 0; i < span->fields_count; i++) {
+		struct field *field = &span->fields[i];
+
+		if (field->type != FIELD_WHO)
+			continue;
+		workload_unref(field->who);
+		field->who = NULL;
+	}
 }

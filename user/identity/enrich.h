@@ -6,8 +6,14 @@
 
 struct identity;
 struct snapshot;
+struct span;
 
 /* 0, or -ENOMEM: then every point has its workload, but they may be unsorted and not merged. */
 int enrich(struct snapshot *snap, struct identity *id);
+
+/* Gives every field that names a container its workload, a reference each: span_enrich_undo() gives them back. Cgroup id
+ * 0 is nobody: the field is left out. */
+void span_enrich(struct span *span, struct identity *id);
+void span_enrich_undo(struct span *span);
 
 #endif

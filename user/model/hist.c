@@ -17,15 +17,30 @@ _Static_assert(HIST_SLOTS <= HIST_TABLE, "a slot for every threshold");
 static struct {
 	pthread_once_t once;
 	__u64 threshold[HIST_TABLE];
-	/* By slot: exponential bucket (0: at or below the first boundary, 1: first, ...) and explicit one. */
+	/* By slot: exponential bucket (0: at or below the first boundary, 1: first, ...) and explicit ones. */
 	__u8 exponential[HIST_SLOTS];
-	__u8 explicit[HIST_SLOTS];
+	__u8 explicit[HIST_BOUNDS_MAX][HIST_SLOTS];
 } tables = { .once = PTHREAD_ONCE_INIT };
 
-static const __u64 explicit_ns[HIST_EXPLICIT_COUNT] = {
+static const __u64 request_ns[HIST_REQUEST_COUNT] = {
 	5000000,   10000000,  25000000,	  50000000,   75000000,	  100000000,  250000000,
 	500000000, 750000000, 1000000000, 2500000000, 5000000000, 7500000000, 10000000000,
 };
+
+static const __u64 short_ns[HIST_SHORT_COUNT] = {
+	10000,	 25000,	   50000,    100000,   250000,	  500000,    1000000,	2500000,
+	5000000, 10000000, 25000000, 50000000, 100000000, 250000000, 500000000, 1000000000,
+};
+
+static const struct {
+	const __u64 *ns;
+	unsigned count;
+} explicit_sets[HIST_BOUNDS_MAX] = {
+	[HIST_BOUNDS_REQUEST] = { .ns = request_ns, .count = HIST_REQUEST_COUNT },
+	[HIST_BOUNDS_SHORT] = { .ns = short_ns, .count = HIST_SHORT_COUNT },
+};
+
+_Static_assert(HIST_REQUEST_COUNT <= HIST_EXPLICIT_MAX && HIST_SHORT_COUNT <= HIST_EXPLICIT_MAX, "room for any set");
 
 /* floor(2^(eighths/8) * 10^9). The roots are floor(2^(j/8) * 2^62); what that floor loses is below 10^-7 of the result,
  * and no boundary of ours is that close above a whole number but the exact powers (the unit test proves each). */
@@ -40,27 +55,39 @@ static __u64 exp_bound_ns(int eighths)
 	return (__u64)((unsigned __int128)roots[eighths & 7] * NS_PER_S >> (62 - power));
 }
 
+/* Several sorted lists become one without repeats; each slot is told how far each list has come. */
 static void tables_init(void)
 {
+	unsigned exp_at = 0, explicit_at[HIST_BOUNDS_MAX] = { 0 };
 	__u64 exp_ns[EXP_BOUNDS];
-	unsigned i = 0, j = 0;
 
 	for (unsigned k = 0; k < EXP_BOUNDS; k++)
 		exp_ns[k] = exp_bound_ns(HIST_EXP_MIN + (int)k);
-	for (unsigned slot = 0; slot < HIST_TABLE; slot++) {
-		__u64 exp_next = i < EXP_BOUNDS ? exp_ns[i] : HIST_NO_BOUND;
-		__u64 explicit_next = j < HIST_EXPLICIT_COUNT ? explicit_ns[j] : HIST_NO_BOUND;
+	for (unsigned slot = 0; slot < HIST_SLOTS; slot++) {
+		__u64 next = exp_at < EXP_BOUNDS ? exp_ns[exp_at] : HIST_NO_BOUND;
 
-		tables.threshold[slot] = exp_next < explicit_next ? exp_next : explicit_next;
-		if (slot >= HIST_SLOTS)
-			continue;
-		tables.exponential[slot] = (__u8)i;
-		tables.explicit[slot] = (__u8)j;
-		i += i < EXP_BOUNDS && tables.threshold[slot] == exp_next;
-		j += j < HIST_EXPLICIT_COUNT && tables.threshold[slot] == explicit_next;
+		for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++) {
+			unsigned at = explicit_at[set];
+
+			if (at < explicit_sets[set].count && explicit_sets[set].ns[at] < next)
+				next = explicit_sets[set].ns[at];
+		}
+		tables.threshold[slot] = next;
+		tables.exponential[slot] = (__u8)exp_at;
+		exp_at += exp_at < EXP_BOUNDS && exp_ns[exp_at] == next;
+		for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++) {
+			unsigned at = explicit_at[set];
+
+			tables.explicit[set][slot] = (__u8)at;
+			explicit_at[set] += at < explicit_sets[set].count && explicit_sets[set].ns[at] == next;
+		}
 	}
-	assert(i == EXP_BOUNDS && j == HIST_EXPLICIT_COUNT && tables.threshold[HIST_UNBOUNDED] == HIST_NO_BOUND);
+	for (unsigned slot = HIST_SLOTS; slot < HIST_TABLE; slot++)
+		tables.threshold[slot] = HIST_NO_BOUND;
+	assert(exp_at == EXP_BOUNDS && tables.threshold[HIST_UNBOUNDED] == HIST_NO_BOUND);
 	assert(tables.threshold[HIST_UNBOUNDED - 1] != HIST_NO_BOUND);
+	for (unsigned set = 0; set < HIST_BOUNDS_MAX; set++)
+		assert(explicit_at[set] == explicit_sets[set].count);
 }
 
 const __u64 *hist_thresholds(void)
@@ -69,9 +96,10 @@ const __u64 *hist_thresholds(void)
 	return tables.threshold;
 }
 
-const __u64 *hist_explicit(void)
+const __u64 *hist_explicit(enum hist_bounds bounds, unsigned *ret_count)
 {
-	return explicit_ns;
+	*ret_count = explicit_sets[bounds].count;
+	return explicit_sets[bounds].ns;
 }
 
 void hist_done(struct hist *h)
@@ -254,12 +282,12 @@ double hist_quantile_ns(const struct hist *h, double q)
 	return (double)h->max_ns; /* only rounding of the rank comes here */
 }
 
-void hist_explicit_counts(const struct hist *h, __u64 *ret_counts)
+void hist_explicit_counts(const struct hist *h, enum hist_bounds bounds, __u64 *ret_counts)
 {
 	hist_thresholds();
-	memset(ret_counts, 0, (HIST_EXPLICIT_COUNT + 1) * sizeof(*ret_counts));
+	memset(ret_counts, 0, (explicit_sets[bounds].count + 1) * sizeof(*ret_counts));
 	for (unsigned i = 0; i < h->stored; i++)
-		ret_counts[tables.explicit[h->low + i]] += h->slots[i];
+		ret_counts[tables.explicit[bounds][h->low + i]] += h->slots[i];
 }
 
 unsigned hist_exponential(const struct hist *h, __s32 *ret_offset, __u64 *ret_zero, __u64 *ret_counts)

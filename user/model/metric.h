@@ -5,6 +5,8 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
+#include "model/hist.h"
+
 enum metric_kind {
 	METRIC_HIST,  /* durations: values in nanoseconds inside, exported in seconds */
 	METRIC_SUM,   /* monotonic counter */
@@ -16,8 +18,9 @@ struct metric {
 	const char *unit; /* UCUM: "s", "By", "{request}" */
 	const char *text; /* one sentence for HELP and the manual */
 	enum metric_kind kind;
-	bool updown;  /* METRIC_GAUGE: an UpDownCounter */
-	double scale; /* exported value = internal value * scale; 0 means 1. Histograms: always 1e-9 */
+	bool updown;		 /* METRIC_GAUGE: an UpDownCounter */
+	enum hist_bounds bounds; /* METRIC_HIST: which explicit boundaries are exported */
+	double scale;		 /* exported value = internal value * scale; 0 means 1. Histograms: always 1e-9 */
 };
 
 enum attr_type { ATTR_STR, ATTR_INT };

@@ -1,11 +1,23 @@
 /* One finished thing (an HTTP exchange, a kill by the OOM handler) as a trace line shows it. A small value: fields in
- * the order of the JSON object, each with its name. Strings are borrowed until the sink returns. */
+ * the order of the JSON object, each with its name. Strings and workloads are borrowed until the sink returns.
+ *
+ * A name with a dot is that of a member of an object: "culprit.comm", "culprit.pid" and "culprit.container" are
+ * "culprit": { "comm", "pid", "container" }. Fields of one object stand together. Everybody but the writer and the reader
+ * of JSON sees the flat names. */
 #ifndef WEIR_MODEL_SPAN_H
 #define WEIR_MODEL_SPAN_H
 
 #include <linux/types.h>
+#include <stdbool.h>
 
-enum field_type { FIELD_STR, FIELD_INT, FIELD_UINT };
+struct workload;
+
+enum field_type {
+	FIELD_STR,
+	FIELD_INT,
+	FIELD_UINT,
+	FIELD_WHO, /* another container */
+};
 
 struct field {
 	const char *name; /* static */
@@ -14,10 +26,14 @@ struct field {
 		const char *str; /* valid UTF-8, NUL-terminated; NULL: field left out */
 		__s64 num;
 		__u64 unum;
+		struct {
+			__u64 cgroup_id;
+			const struct workload *who; /* set by the pipeline; NULL: field left out */
+		};
 	};
 };
 
-#define SPAN_FIELDS_MAX 24
+#define SPAN_FIELDS_MAX 32
 
 struct span {
 	__u16 signal;  /* enum signal_id */
@@ -44,6 +60,8 @@ struct column {
 	enum column_format format;
 };
 
+/* Is there a value, or is the field left out? */
+bool field_known(const struct field *field);
 const struct field *span_field(const struct span *span, const char *name); /* NULL: not there */
 
 #endif

@@ -159,9 +159,18 @@ static __u64 field_number(const struct span *span, const char *name)
 {
 	const struct field *field = span_field(span, name);
 
-	if (!field || field->type == FIELD_STR)
+	if (!field)
 		return 0;
-	return field->type == FIELD_UINT ? field->unum : (__u64)(field->num > 0 ? field->num : 0);
+	switch (field->type) {
+	case FIELD_UINT:
+		return field->unum;
+	case FIELD_INT:
+		return field->num > 0 ? (__u64)field->num : 0;
+	case FIELD_STR:
+	case FIELD_WHO:
+		break;
+	}
+	return 0;
 }
 
 static bool status_match(const struct span_filter *filter, const struct span *span)

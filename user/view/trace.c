@@ -8,20 +8,11 @@
 #include "base/time.h"
 #include "view/who.h"
 
-static void field_print(const struct field *field, enum column_format format, struct buf *out)
+static void number_print(const struct field *field, enum column_format format, struct buf *out)
 {
+	__u64 number = field->type == FIELD_UINT ? field->unum : (__u64)field->num;
 	char room[STR_NUMBER_ROOM];
-	__u64 number;
 
-	if (!field || (field->type == FIELD_STR && !field->str)) {
-		buf_add_char(out, '-');
-		return;
-	}
-	if (field->type == FIELD_STR) {
-		buf_add_str(out, *field->str ? field->str : "-");
-		return;
-	}
-	number = field->type == FIELD_UINT ? field->unum : (__u64)field->num;
 	if (format == COLUMN_DURATION_NS)
 		buf_add_str(out, str_format_duration(number, room));
 	else if (format == COLUMN_BYTES)
@@ -30,6 +21,26 @@ static void field_print(const struct field *field, enum column_format format, st
 		buf_printf(out, "%llu", (unsigned long long)field->unum);
 	else
 		buf_printf(out, "%lld", (long long)field->num);
+}
+
+static void field_print(const struct field *field, enum column_format format, struct buf *out)
+{
+	if (!field || !field_known(field)) {
+		buf_add_char(out, '-');
+		return;
+	}
+	switch (field->type) {
+	case FIELD_STR:
+		buf_add_str(out, *field->str ? field->str : "-");
+		break;
+	case FIELD_WHO:
+		who_print(field->who, out);
+		break;
+	case FIELD_INT:
+	case FIELD_UINT:
+		number_print(field, format, out);
+		break;
+	}
 }
 
 static void value_print(const struct column *column, const struct span *span, const struct workload *who,
@@ -47,16 +58,23 @@ static void value_print(const struct column *column, const struct span *span, co
 		field_print(span_field(span, column->field), column->format, out);
 }
 
+static bool column_is_container(const struct column *column, const struct span *span)
+{
+	const struct field *field = span_field(span, column->field);
+
+	return !strcmp(column->field, "container") || (field && field->type == FIELD_WHO);
+}
+
 /* A container's name is cut, it is on every line and often long; anything else is not: better a crooked line than half a
  * path or a wrong figure. The last column is not padded, and empty where there is nothing to say. */
-static void column_print(const struct column *column, const char *text, struct buf *out)
+static void column_print(const struct column *column, const char *text, bool may_cut, struct buf *out)
 {
 	unsigned width = column->width < 0 ? -column->width : column->width;
 	bool last = !column[1].field;
 
 	if (last && !strcmp(text, "-"))
 		return;
-	if (!width || (strcmp(column->field, "container") && utf8_width(text) > width))
+	if (!width || (!may_cut && utf8_width(text) > width))
 		buf_add_str(out, text);
 	else
 		cell_print(out, text, width, column->width > 0);
@@ -76,7 +94,7 @@ void trace_header(const struct column *columns, struct buf *out)
 	size_t begin = out->used;
 
 	for (const struct column *column = columns; column->field; column++)
-		column_print(column, column->title, out);
+		column_print(column, column->title, /* may_cut */ false, out);
 	line_end(out, begin);
 }
 
@@ -90,7 +108,7 @@ void trace_line(const struct column *columns, const struct span *span, const str
 	for (const struct column *column = columns; column->field; column++) {
 		buf_reset(&value);
 		value_print(column, span, who, time_unix_ns, &value);
-		column_print(column, value.data, out);
+		column_print(column, value.data, column_is_container(column, span), out);
 	}
 	buf_done(&value);
 	line_end(out, begin);
