@@ -37,7 +37,7 @@ lib_check   = $(PKG_CONFIG) --atleast-version=$(lastword $(subst :, ,$(1))) $(fi
 
 USER_WARN  := -Wall -Wextra -Werror -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes \
 	      -Wmissing-field-initializers -Wformat=2 -Wundef -Wno-unused-parameter
-USER_FLAGS := -std=gnu11 -O2 -g -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Iuser -Ibpf -I$(BUILD)/gen \
+USER_FLAGS := -std=gnu11 -O2 -g -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Iuser -iquote bpf -I$(BUILD)/gen \
 	      -ffile-prefix-map=$(CURDIR)=. -fstack-protector-strong -fno-strict-aliasing -fPIE -pthread
 SAN_FLAGS  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -U_FORTIFY_SOURCE
 LD_FLAGS   := -pie -pthread -Wl,--as-needed -Wl,-z,relro

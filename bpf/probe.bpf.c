@@ -59,3 +59,15 @@ int probe_sk_storage_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	return 0;
 }
+
+SEC("?tp_btf/sched_switch")
+int BPF_PROG(probe_run_queues, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	return next->se.cfs_rq->rq->clock == next->sched_info.last_queued + next->sched_info.run_delay;
+}
+
+SEC("?tp_btf/sched_switch")
+int BPF_PROG(probe_task_pt_regs, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	return !bpf_task_pt_regs(prev);
+}

@@ -235,6 +235,8 @@ static void pipeline_drain(struct pipeline *p)
 			log_warn("%s: cannot read the kernel's table (%s), trying again next time", r->ctx.signal->name,
 				 strerror(-err));
 	}
+	/* Only now: a maximum belongs to the interval in which it is read. */
+	kernel_maps_control(p->maps)->interval++;
 	pipeline_cgroups(p);
 	selfstat_hist(p->aggregate, SELFSTAT_drain_duration, time_now_ns() - begin_ns, p->start_ns);
 }
@@ -315,6 +317,20 @@ static struct snapshot *pipeline_take(struct pipeline *p)
 	return snap;
 }
 
+/* Of who is named in an attribute, the name is all that is shown. As long as somebody else has it, such as another replica,
+ * what was counted under it stays under it: a total that falls looks like one that began anew. */
+static void pipeline_forget_peer(struct pipeline *p, __u64 cgroup_id, __u64 heir)
+{
+	if (!aggregate_has_peer(p->aggregate, cgroup_id))
+		return;
+	if (!heir)
+		heir = identity_namesake(p->identity, cgroup_id);
+	if (heir)
+		aggregate_bequeath_peer(p->aggregate, cgroup_id, heir);
+	else
+		aggregate_forget_peer(p->aggregate, cgroup_id);
+}
+
 static void pipeline_forget(void *arg, __u64 cgroup_id, __u64 heir)
 {
 	struct pipeline *p = arg;
@@ -325,6 +341,7 @@ static void pipeline_forget(void *arg, __u64 cgroup_id, __u64 heir)
 		if (r->loaded && r->ctx.signal->forget)
 			r->ctx.signal->forget(&r->ctx, cgroup_id);
 	}
+	pipeline_forget_peer(p, cgroup_id, heir);
 	if (heir)
 		aggregate_bequeath(p->aggregate, cgroup_id, heir);
 	else

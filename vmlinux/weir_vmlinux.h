@@ -79,11 +79,52 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct thread_info {
+	__u32 status; /* x86 */
+};
+
+struct sched_info {
+	unsigned long pcount;		/* waits ended */
+	unsigned long long run_delay;	/* their nanoseconds, and those of parts of the present one on other CPUs */
+	unsigned long long last_queued; /* 0: it does not wait */
+};
+
+struct rq {
+	__u64 clock;
+};
+
+struct cfs_rq {
+	struct rq *rq; /* of its CPU; with CONFIG_FAIR_GROUP_SCHED */
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq; /* of the CPU that the task is on, whatever its class */
+};
+
 struct task_struct {
+	struct sched_entity se;
+	struct thread_info thread_info;
+	unsigned int __state;
+	unsigned int flags;
+	int wake_cpu;
+	unsigned in_iowait : 1;
+	struct sched_info sched_info;
 	int pid;
 	int tgid;
 	char comm[16];
 	struct css_set *cgroups;
+};
+
+struct task_struct___before_5_14 { /* 2f064a59a11f */
+	volatile long state;
+};
+
+struct pt_regs___x86 {
+	unsigned long orig_ax;
+};
+
+struct pt_regs___arm64 {
+	int syscallno;
 };
 
 /* --- iterators --------------------------------------------------------------------------------------------------- */
@@ -100,6 +141,11 @@ struct bpf_iter_meta {
 
 struct bpf_map {
 	__u32 id;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 };
 
 struct bpf_iter__bpf_sk_storage_map {

@@ -2,6 +2,7 @@
 #ifndef WEIR_PRELUDE_BPF_H
 #define WEIR_PRELUDE_BPF_H
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include "weir_vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -48,6 +48,13 @@ sum() { # role cgroup label...
 		}
 		END { printf "%d\n", sum }' $page
 }
+# seen = delivered + filtered + lost of a signal, in one page.
+law_of() {
+	awk -v signal="signal=\"$1\"" '
+		index($0, "weir_signal_seen_total{") == 1 && index($0, signal) { seen = $NF }
+		/^weir_signal_(delivered|filtered|lost)_total{/ && index($0, signal) { sum += $NF }
+		END { exit !(seen > 0 && seen == sum) }' $page
+}
 own() { # one of the agent's own counters, lost by all reasons together
 	awk -v name="weir_signal_$1_total{" 'index($0, name) == 1 && /signal="http"/ { sum += $NF } END { printf "%d\n", sum }' $page
 }
@@ -146,6 +153,47 @@ seen=$(own seen) delivered=$(own delivered) filtered=$(own filtered) lost=$(own 
 check conservation "seen $seen, delivered $delivered, filtered $filtered, lost $lost" \
 	[ "$seen" -gt 0 -a "$seen" = $((delivered + filtered + lost)) ]
 check nothing_lost "lost $((lost - lost0)) of $seen" [ "$lost" = "$lost0" ]
+
+# Waits for a CPU against /proc/PID/schedstat: two hogs and a victim share the CPU; the victim works while it is told to and
+# stands still while both are read.
+wait_count() { awk 'index($0, "weir_sched_run_queue_duration_seconds_count{") == 1 && /weir_cgroup="\/victim"/ { n = $NF } END { print n + 0 }' $page; }
+wait_us() { awk 'index($0, "weir_sched_run_queue_duration_seconds_sum{") == 1 && /weir_cgroup="\/victim"/ { n = $NF } END { printf "%d\n", n * 1e6 }' $page; }
+behind_us() { # cgroup: how long the victim stood behind it
+	awk -v name="weir_neighbour_name=\"$1\"" 'index($0, "weir_sched_neighbour_time_seconds_total{") == 1 && /weir_cgroup="\/victim"/ && index($0, name) { n += $NF } END { printf "%d\n", n * 1e6 }' $page
+}
+delays() { awk '{ print $3, int($2 / 1000) }' /proc/$victim/schedstat; }
+stands() { grep -q '^State:.S' /proc/$victim/status; }
+waits_are() { scrape; [ $(($(wait_count) - c0)) = "$1" ]; }
+said() { [ "$(wc -l </tmp/victim.out)" = "$1" ] && stands; }
+mkdir -p /sys/fs/cgroup/hog1 /sys/fs/cgroup/hog2 /sys/fs/cgroup/victim
+mkfifo /tmp/victim.in
+(inside hog1 sh -c 'while :; do :; done') & hog1=$!
+(inside hog2 sh -c 'while :; do :; done') & hog2=$!
+: >/tmp/victim.out
+(inside victim sh -c 'exec 3<>/tmp/victim.in; while echo up && read -r n <&3; do while [ $n -gt 0 ]; do n=$((n - 1)); done; done') >/tmp/victim.out 2>&1 & victim=$!
+if await 300 said 1; then
+	scrape
+	set -- $(delays)
+	d0=$1 t0=$2 c0=$(wait_count) u0=$(wait_us)
+	echo 100000 >/tmp/victim.in
+	await 600 said 2
+	set -- $(delays)
+	await 50 waits_are $(($1 - d0))
+	count=$(($(wait_count) - c0)) us=$(($(wait_us) - u0))
+	note "schedstat $(($1 - d0)) waits $(($2 - t0)) us, weir $count waits $us us; behind hog1 $(behind_us hog1), hog2 $(behind_us hog2)"
+	check sched_count "schedstat $(($1 - d0)) waits, weir $count" [ "$count" = $(($1 - d0)) -a "$count" -gt 10 ]
+	check sched_time "schedstat $(($2 - t0)) us, weir $us" \
+		[ $((us * 50)) -ge $((($2 - t0) * 49)) -a $((us * 50)) -le $((($2 - t0) * 51 + 500 * count)) ]
+	check sched_neighbours "$us us, behind hog1 $(behind_us hog1), hog2 $(behind_us hog2)" \
+		[ $((($(behind_us hog1) + $(behind_us hog2)) * 2)) -gt $us ]
+else
+	not_ok sched "the victim does not stand still: $(cat /tmp/victim.out)"
+fi
+kill $hog1 $hog2 $victim
+wait $hog1 $hog2 $victim 2>/dev/null
+lawful() { scrape; law_of sched; }
+await 50 lawful
+check sched_conservation "$(grep '^weir_signal.*signal="sched"' $page | tr '\n' ' ')" law_of sched
 
 # trace through the agent's socket
 weir trace http --count=5 --role=server -o json >/tmp/trace 2>/tmp/trace.log & trace=$!

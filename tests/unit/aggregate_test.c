@@ -311,6 +311,28 @@ static void without_memory_for_any_series_measurements_are_counted_as_lost(void 
 	aggregate_free(agg);
 }
 
+/* Two series of one peer that has a list, and of one that would need it. */
+static void without_memory_for_a_peer_measurements_go_to_the_overflow_series(void **state)
+{
+	struct aggregate *agg = aggregate_of(100, 100);
+	struct attr attr = { .key = intern_str("peer"), .type = ATTR_CGROUP, .num = 20 };
+
+	series_add(aggregate_series(agg, &requests, 7, &attr, 1, 100), 1);
+	series_add(overflow_get(agg, use_get(agg, &requests), 7, 100), 1);
+	no_memory = true;
+	for (attr.num = 20; attr.num < 25; attr.num++)
+		series_add(aggregate_series(agg, &requests, 7, &attr, 1, 100), 1);
+	aggregate_forget_peer(agg, 20); /* needs none */
+	no_memory = false;
+	assert_int_equal(totals_of(agg, &requests, 7).sum, 7);
+	assert_int_equal(totals_of(agg, &requests, 7).overflow_sum, 5);
+	assert_int_equal(agg->peers.count, 1);
+	aggregate_forget(agg, 7);
+	assert_int_equal(agg->peers.count, 0);
+	assert_int_equal(agg->series_bytes, 0);
+	aggregate_free(agg);
+}
+
 static void a_thousand_containers_cost_less_than_two_megabytes(void **state)
 {
 	struct aggregate *agg = aggregate_of(100000, 1000);
@@ -349,6 +371,7 @@ int main(void)
 		cmocka_unit_test(adding_to_a_known_series_allocates_nothing),
 		cmocka_unit_test(without_memory_measurements_go_to_the_overflow_series),
 		cmocka_unit_test(without_memory_for_any_series_measurements_are_counted_as_lost),
+		cmocka_unit_test(without_memory_for_a_peer_measurements_go_to_the_overflow_series),
 		cmocka_unit_test(a_thousand_containers_cost_less_than_two_megabytes),
 	};
 

@@ -240,6 +240,57 @@ static void enrich_sorts_ten_thousand_points(void **state)
 	snapshot_unref(snap);
 }
 
+static void point_name(struct point *point, __u64 other)
+{
+	point->attrs[point->attrs_count++] =
+		(struct attr){ .key = intern_str("other"), .type = ATTR_CGROUP, .num = (__s64)other };
+}
+
+/* Cgroups 2 to 4 are of one container, 5 and 6 of two with one name, 99 of nobody. */
+static void enrich_names_and_adds_up_other_containers(void **state)
+{
+	struct lab *lab = *state;
+	struct snapshot *snap = snapshot_new(16);
+	static const struct {
+		const char *other;
+		__u64 sum;
+	} want[] = { { "0c7b1f6d4e5a", 4 + 8 }, { "app", 1 + 2 }, { "gone", 16 + 32 + 64 } };
+
+	point_name(point_add(snap, &a_sum, 1, "/a", 200), 5ull << 40);
+	snap->points[0].sum = 1;
+	point_name(point_add(snap, &a_sum, 1, "/a", 200), 6ull << 40);
+	snap->points[1].sum = 2;
+	point_name(point_add(snap, &a_sum, 1, "/a", 200), 3ull << 40);
+	snap->points[2].sum = 4;
+	point_name(point_add(snap, &a_sum, 1, "/a", 200), 4ull << 40);
+	snap->points[3].sum = 8;
+	point_name(point_add(snap, &a_sum, 1, "/a", 200), ATTR_CGROUP_GONE);
+	snap->points[4].sum = 16;
+	point_name(point_add(snap, &a_sum, 1, "/a", 200), 99ull << 40);
+	snap->points[5].sum = 32;
+	point_name(point_add(snap, &a_sum, 1, "/a", 200), 98ull << 40);
+	snap->points[6].sum = 64;
+	/* Of the agent itself: equal ones would be two of one series too. */
+	point_name(point_add(snap, &a_sum, 0, "/a", 200), 5ull << 40);
+	point_name(point_add(snap, &a_sum, 0, "/a", 200), 6ull << 40);
+	assert_int_equal(enrich(snap, lab->id), 0);
+	identity_free(lab->id); /* the names stay */
+	lab->id = NULL;
+	assert_int_equal(snap->points_count, 4);
+	assert_null(snap->points[0].who);
+	assert_string_equal(snap->points[0].attrs[2].str, "app");
+	for (unsigned i = 0; i < 3; i++) {
+		const struct point *point = &snap->points[i + 1];
+
+		assert_string_equal(point->who->service_name, "zoo");
+		assert_int_equal(point->attrs_count, 3);
+		assert_int_equal(point->attrs[2].type, ATTR_STR);
+		assert_string_equal(point->attrs[2].str, want[i].other);
+		assert_int_equal(point->sum, want[i].sum);
+	}
+	snapshot_unref(snap);
+}
+
 /* And keeps it, whatever becomes of the table. */
 static void span_enrich_finds_who_a_field_names(void **state)
 {
@@ -276,6 +327,7 @@ int main(void)
 		TEST(enrich_leaves_the_agents_own_points_alone),
 		TEST(snapshot_outlives_the_table),
 		TEST(enrich_sorts_ten_thousand_points),
+		TEST(enrich_names_and_adds_up_other_containers),
 		TEST(span_enrich_finds_who_a_field_names),
 	};
 

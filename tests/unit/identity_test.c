@@ -293,6 +293,33 @@ static void identity_joins_restarts_at_one_path(void **state)
 	workload_unref(who);
 }
 
+static void namesake_is_another_workload_of_the_same_name(void **state)
+{
+	struct lab *lab = *state;
+
+	lab_open(lab, &(struct identity_options){});
+	identity_learn(lab->id, 1ull << 40, "/x/app", 0);
+	identity_learn(lab->id, 2ull << 40, "/y/app", 0);
+	identity_learn(lab->id, 3ull << 40, "/z/app", 0);
+	identity_learn(lab->id, 4ull << 40, "/x/other", 0);
+	identity_learn(lab->id, 5ull << 40, "/docker/" ID1, 0);
+	identity_learn(lab->id, 6ull << 40, "/docker/" ID1 "/inside", 0);
+	assert_int_equal(identity_namesake(lab->id, 1ull << 40), 0); /* nobody has asked for a name */
+	for (__u64 i = 1; i <= 6; i++)
+		identity_lookup(lab->id, i << 40);
+	identity_gone(lab->id, 2ull << 40);
+	assert_int_equal(identity_namesake(lab->id, 1ull << 40), 3ull << 40);
+	identity_gone(lab->id, 3ull << 40);
+	assert_int_equal(identity_namesake(lab->id, 1ull << 40), 3ull << 40);
+	assert_int_equal(identity_namesake(lab->id, 3ull << 40), 1ull << 40);
+	assert_int_equal(identity_namesake(lab->id, 4ull << 40), 0);
+	assert_int_equal(identity_namesake(lab->id, 5ull << 40), 0); /* its own cgroups are no others */
+	assert_int_equal(identity_namesake(lab->id, 7ull << 40), 0);
+	/* Vanished: they share a name, and are nobody. */
+	identity_settle(lab->id, (__u64[]){ 7ull << 40, 8ull << 40 }, 2);
+	assert_int_equal(identity_namesake(lab->id, 7ull << 40), 0);
+}
+
 static void identity_notices_removals_that_no_event_told_of(void **state)
 {
 	struct lab *lab = *state;
@@ -766,6 +793,7 @@ int main(void)
 		TEST(identity_learns_the_name_of_a_vanished_one_after_all),
 		TEST(identity_gives_nested_cgroups_to_their_container),
 		TEST(identity_joins_restarts_at_one_path),
+		TEST(namesake_is_another_workload_of_the_same_name),
 		TEST(identity_notices_removals_that_no_event_told_of),
 		TEST(identity_keeps_the_gone_for_two_intervals),
 		TEST(identity_is_bounded_and_keeps_those_with_data),

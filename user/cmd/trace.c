@@ -446,6 +446,7 @@ const struct command trace_command = {
 		"stderr what was seen, delivered, filtered and lost.\n",
 	.example = "  weir trace http --min=100ms\n"
 		   "  weir trace http --container='shop*' --status=5xx --role=server\n"
-		   "  weir trace http --path='/orders/*' --count=10 -o json\n",
+		   "  weir trace http --path='/orders/*' --count=10 -o json\n"
+		   "  weir trace sched --min=5ms --container='shop*'\n",
 	.run = trace_run,
 };

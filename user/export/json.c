@@ -198,10 +198,15 @@ static void put_attrs(struct buf *buf, const struct attr *attrs, unsigned count)
 	put_key(buf, "attributes");
 	buf_add_char(buf, '{');
 	for (unsigned i = 0; i < count; i++) {
-		if (attrs[i].type == ATTR_INT)
-			put_int(buf, attrs[i].key, attrs[i].num);
-		else
+		switch (attrs[i].type) {
+		case ATTR_STR:
 			put_str(buf, attrs[i].key, attrs[i].str);
+			break;
+		case ATTR_INT:
+		case ATTR_CGROUP: /* enrich() has left none */
+			put_int(buf, attrs[i].key, attrs[i].num);
+			break;
+		}
 	}
 	buf_add_char(buf, '}');
 }

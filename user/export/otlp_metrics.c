@@ -75,8 +75,15 @@ static Weir__Otlp__KeyValue **attributes(struct arena *arena, const struct point
 	for (unsigned i = 0; ret && i < point->attrs_count; i++) {
 		const struct attr *attr = &point->attrs[i];
 
-		ret[i] = attr->type == ATTR_INT ? otlp_attr_int(arena, attr->key, attr->num)
-						: otlp_attr_str(arena, attr->key, attr->str);
+		switch (attr->type) {
+		case ATTR_STR:
+			ret[i] = otlp_attr_str(arena, attr->key, attr->str);
+			break;
+		case ATTR_INT:
+		case ATTR_CGROUP: /* enrich() has left none */
+			ret[i] = otlp_attr_int(arena, attr->key, attr->num);
+			break;
+		}
 		if (!ret[i])
 			return NULL;
 	}

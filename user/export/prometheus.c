@@ -214,10 +214,15 @@ static void put_label(struct buf *out, const char *key, const char *value)
 
 static void put_attr_value(struct buf *out, const struct attr *attr)
 {
-	if (attr->type == ATTR_INT)
-		buf_printf(out, "%lld", attr->num);
-	else
+	switch (attr->type) {
+	case ATTR_STR:
 		put_escaped(out, attr->str, true);
+		break;
+	case ATTR_INT:
+	case ATTR_CGROUP: /* enrich() has left none */
+		buf_printf(out, "%lld", attr->num);
+		break;
+	}
 }
 
 static bool attr_empty(const struct attr *attr)

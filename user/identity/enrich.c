@@ -2,6 +2,7 @@
  * is looked at only when both are equal. Then the points are moved once each, along the cycles of the permutation. */
 #include "identity/enrich.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,16 +48,21 @@ static int compare_metrics(const void *left, const void *right)
 	return order ? order : compare_u64((__u64)(size_t)a, (__u64)(size_t)b);
 }
 
-/* Keys and texts are interned: equal ones have equal pointers. */
+/* Keys and texts are interned: equal ones have equal pointers, but for names of containers. */
 static int compare_attr(const struct attr *a, const struct attr *b)
 {
 	if (a->key != b->key)
 		return strcmp(a->key, b->key);
 	if (a->type != b->type)
 		return (a->type > b->type) - (a->type < b->type);
-	if (a->type == ATTR_INT)
-		return (a->num > b->num) - (a->num < b->num);
-	return a->str == b->str ? 0 : strcmp(a->str, b->str);
+	switch (a->type) {
+	case ATTR_STR:
+		return a->str == b->str ? 0 : strcmp(a->str, b->str);
+	case ATTR_INT:
+	case ATTR_CGROUP:
+		break;
+	}
+	return (a->num > b->num) - (a->num < b->num);
 }
 
 static int compare_attrs(const struct point *a, const struct point *b)
@@ -195,9 +201,10 @@ static int points_sort(struct snapshot *snap)
 	return err;
 }
 
+/* The agent's own are as they were made, unless they name containers. */
 static bool points_same_series(const struct point *a, const struct point *b)
 {
-	return a->who && a->who == b->who && a->metric == b->metric && !compare_attrs(a, b);
+	return (a->who || a->other || b->other) && a->who == b->who && a->metric == b->metric && !compare_attrs(a, b);
 }
 
 /* Adds @from to @to. On failure nothing has changed. */
@@ -241,6 +248,7 @@ static int points_merge(struct snapshot *snap)
 				if (point->metric->kind == METRIC_HIST)
 					hist_done(&point->hist);
 				workload_unref(point->who);
+				workload_unref(point->other);
 				continue;
 			}
 			err = failed;
@@ -261,15 +269,40 @@ static int points_merge(struct snapshot *snap)
 
 static int points_settle(const struct snapshot *snap, struct identity *id)
 {
-	__u64 *cgroup_ids = calloc(snap->points_count, sizeof(*cgroup_ids));
+	__u64 *cgroup_ids = calloc(snap->points_count, 2 * sizeof(*cgroup_ids));
+	size_t count = 0;
 
 	if (!cgroup_ids)
 		return -ENOMEM;
-	for (size_t i = 0; i < snap->points_count; i++)
-		cgroup_ids[i] = snap->points[i].cgroup_id;
-	identity_settle(id, cgroup_ids, snap->points_count);
+	for (size_t i = 0; i < snap->points_count; i++) {
+		struct point *point = &snap->points[i];
+		const struct attr *other = attrs_cgroup(point->attrs, point->attrs_count);
+
+		cgroup_ids[count++] = point->cgroup_id;
+		if (other)
+			cgroup_ids[count++] = (__u64)other->num;
+	}
+	identity_settle(id, cgroup_ids, count);
 	free(cgroup_ids);
 	return 0;
+}
+
+/* Who vanished before it was seen is "gone" from the start: when it is forgotten, its series become those of who is gone,
+ * and the total of nobody may fall by that. */
+static void point_name_other(struct point *point, struct identity *id)
+{
+	struct attr *attr = attrs_cgroup(point->attrs, point->attrs_count);
+	const struct workload *who;
+
+	_Static_assert(ATTR_CGROUP_GONE == IDENTITY_VANISHED, "who is gone is looked up as vanished");
+	if (!attr)
+		return;
+	who = workload_ref(identity_lookup(id, (__u64)attr->num));
+	workload_unref(point->other);
+	point->other = who;
+	attr->type = ATTR_STR;
+	attr->str = who->cgroup_id ? who->service_name : ATTR_CGROUP_GONE_TEXT;
+	assert(!attrs_cgroup(point->attrs, point->attrs_count)); /* one reference, one name */
 }
 
 int enrich(struct snapshot *snap, struct identity *id)
@@ -284,6 +317,7 @@ int enrich(struct snapshot *snap, struct identity *id)
 
 		workload_unref(point->who);
 		point->who = point->cgroup_id ? workload_ref(identity_lookup(id, point->cgroup_id)) : NULL;
+		point_name_other(point, id);
 	}
 	err = points_sort(snap);
 	if (!err)

@@ -1,5 +1,7 @@
-/* Gives every point of a snapshot its workload and the cgroup id of that, merges points that become the same series by
- * it (cgroups of one container), and sorts: the agent's own points first, then by service name and cgroup path, metric name, attributes.
+/* Gives every point of a snapshot its workload and the cgroup id of that, and makes a text of the attribute that is
+ * another container (ATTR_CGROUP): its service name, or ATTR_CGROUP_GONE_TEXT when it has been forgotten or vanished before
+ * it was seen. Merges points that become the same series by it (cgroups of one container, other containers of one name),
+ * and sorts: the agent's own points first, then by service name and cgroup path, metric name, attributes.
  * The result does not depend on the order of the points before. */
 #ifndef WEIR_IDENTITY_ENRICH_H
 #define WEIR_IDENTITY_ENRICH_H

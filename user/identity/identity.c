@@ -572,6 +572,25 @@ static __u64 entry_heir(struct identity *id, const struct entry *leaving)
 	return best ? best->cgroup_id : 0;
 }
 
+__u64 identity_namesake(const struct identity *id, __u64 cgroup_id)
+{
+	const struct entry *of = entry_find(id, cgroup_id), *best = NULL;
+	struct entry *e, *next;
+
+	if (!of || !of->owner || of->owner == id->vanished)
+		return 0;
+	HASH_ITER(hh, id->entries, e, next) {
+		if (!e->owner || e->owner == of->owner || e->owner == id->vanished ||
+		    strcmp(e->owner->who->service_name, of->owner->who->service_name) != 0)
+			continue;
+		if (!e->gone_ns)
+			return e->cgroup_id;
+		if (!best || e->gone_ns > best->gone_ns)
+			best = e;
+	}
+	return best ? best->cgroup_id : 0;
+}
+
 static void queue_expire(struct identity *id, struct entry **queue, __u64 before_ns,
 			 void (*forget)(void *arg, __u64 cgroup_id, __u64 heir), void *arg)
 {

@@ -67,6 +67,10 @@ void identity_each(struct identity *id, void (*fn)(void *arg, __u64 cgroup_id, c
 void identity_expire(struct identity *id, __u64 now_ns, void (*forget)(void *arg, __u64 cgroup_id, __u64 heir),
 		     void *arg);
 
+/* A cgroup of another workload with the same service name, for series that show no more of a container than that: one that
+ * lives if there is one, else the one that ended last; 0: none. Only among those that have been looked up. */
+__u64 identity_namesake(const struct identity *id, __u64 cgroup_id);
+
 /* The process behind a socket, 0 when it cannot be told cheaply. @local, @peer: "192.0.2.1:80", "[2001:db8::1]:80", as
  * spans have them. Answers are kept by @socket_cookie (0: not kept); new questions are limited to
  * IDENTITY_PIDS_PER_S a second and to 1 % of a CPU. */

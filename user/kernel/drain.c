@@ -9,8 +9,8 @@
 #include "base/map.h"
 #include "base/str.h"
 
-#define BATCH_FIRST 64	 /* entries a system call; a value is under 1 KiB */
-#define BATCH_MAX   4096 /* one bucket must fit into a batch */
+#define BATCH_BYTES (64u << 10) /* of values a system call */
+#define BATCH_MAX   4096	/* entries: one bucket must fit into a batch */
 
 struct drained {
 	void *mine;
@@ -83,6 +83,18 @@ static int drain_set_batch(struct drain *d, unsigned batch)
 	return 0;
 }
 
+static unsigned batch_first(unsigned value_bytes)
+{
+	unsigned count = BATCH_BYTES / value_bytes;
+
+	return count < 8 ? 8 : count > 256 ? 256 : count;
+}
+
+static __u64 drain_flags(const struct drain *d)
+{
+	return d->options.unlocked ? 0 : BPF_F_LOCK;
+}
+
 struct drain *drain_new(const struct drain_options *options)
 {
 	struct drain *d = calloc(1, sizeof(*d));
@@ -90,7 +102,8 @@ struct drain *drain_new(const struct drain_options *options)
 	if (!d)
 		return NULL;
 	d->options = *options;
-	if (drain_set_batch(d, BATCH_FIRST)) {
+	/* Two at least: without batches that is where a key and its successor lie. */
+	if (drain_set_batch(d, batch_first(options->value_bytes))) {
 		drain_free(d);
 		return NULL;
 	}
@@ -122,7 +135,7 @@ union batch_pos {
 
 static int drain_batches(struct drain *d)
 {
-	DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_F_LOCK);
+	DECLARE_LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = drain_flags(d));
 	union batch_pos at = { 0 }, next = { 0 };
 	bool first = true;
 	__u32 count;
@@ -160,7 +173,7 @@ static int drain_keys(struct drain *d)
 	while (left-- && !bpf_map_get_next_key(d->options.map_fd, at, next)) {
 		memcpy(key, next, d->options.key_bytes);
 		at = key;
-		if (!bpf_map_lookup_elem_flags(d->options.map_fd, key, d->values, BPF_F_LOCK))
+		if (!bpf_map_lookup_elem_flags(d->options.map_fd, key, d->values, drain_flags(d)))
 			drain_entry(d, key, d->values);
 	}
 	return 0;

@@ -1,6 +1,6 @@
-/* Reads a hash map of monotone counters whose values carry a spin lock, entry by entry, and keeps something of the
- * caller's for each key, so that it can take differences. Values are copied under their lock (BPF_F_LOCK), in batches
- * where the kernel has them, else key by key. What the values mean is the caller's. */
+/* Reads a hash map of monotone counters, entry by entry, and keeps something of the caller's for each key, so that it can
+ * take differences. Values are copied under the spin lock that they carry (BPF_F_LOCK), or, without one, word by word; in
+ * batches where the kernel has them, else key by key. What the values mean is the caller's. */
 #ifndef WEIR_KERNEL_DRAIN_H
 #define WEIR_KERNEL_DRAIN_H
 
@@ -14,6 +14,7 @@ struct drain_options {
 	int map_fd;
 	unsigned key_bytes, value_bytes;
 	unsigned entries_max;
+	bool unlocked; /* values carry no spin lock */
 	/* Called for each entry found. @mine: where the caller keeps what it remembers of this key, NULL at first. */
 	void (*entry)(void *arg, const void *key, const void *value, void **mine);
 	void (*forget)(void *arg, void *mine); /* the key has been deleted; @mine may be NULL */

@@ -83,6 +83,20 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.serves = "the number of requests in flight",
 		.remedy = "a kernel from 5.10 on",
 	},
+	[FEATURE_RUN_QUEUES] = {
+		.feature = FEATURE_RUN_QUEUES,
+		.name = "run queues",
+		.since = "bc4278987e38 (5.8), a walk of threads: eaaacd23910f (5.8)",
+		.serves = "waits for a CPU",
+		.remedy = "a kernel with CONFIG_FAIR_GROUP_SCHED=y and CONFIG_SCHED_INFO=y (CONFIG_TASK_DELAY_ACCT=y or CONFIG_SCHEDSTATS=y)",
+	},
+	[FEATURE_TASK_PT_REGS] = {
+		.feature = FEATURE_TASK_PT_REGS,
+		.name = "registers of a thread",
+		.since = "dd6e10fbd9fb (5.15)",
+		.serves = "telling locks, sleep and polling apart from other reasons to leave the CPU",
+		.remedy = "a kernel from 5.15 on",
+	},
 };
 
 /* Which program asks, and which maps it needs; a kernel that lacks a kind of map refuses the whole object. */
@@ -97,6 +111,8 @@ static const struct probe {
 	{ .feature = FEATURE_TP_BTF, .program = "probe_tp_btf" },
 	{ .feature = FEATURE_TP_BTF_SK_STORAGE, .program = "probe_tp_btf_sk_storage", .storage = true },
 	{ .feature = FEATURE_SK_STORAGE_ITER, .program = "probe_sk_storage_iter" },
+	{ .feature = FEATURE_RUN_QUEUES, .program = "probe_run_queues" },
+	{ .feature = FEATURE_TASK_PT_REGS, .program = "probe_task_pt_regs" },
 };
 #define PROBES_COUNT (sizeof(probes) / sizeof(probes[0]))
 
@@ -233,7 +249,7 @@ static void probe_programs(struct features *f)
 	struct probe_bpf *skel;
 	struct why why;
 
-	/* Most kernels have them all: one load instead of six, each of which reads the kernel's types. */
+	/* Most kernels have them all: one load instead of eight, each of which reads the kernel's types. */
 	if (!probe_load((1u << PROBES_COUNT) - 1, &skel, NULL)) {
 		for (size_t i = 0; i < PROBES_COUNT; i++)
 			feature_set(f, probes[i].feature);

@@ -1,6 +1,7 @@
 #include "kernel/loader.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -110,6 +111,29 @@ int loader_choose(struct bpf_object *obj, const char *program, bool load, struct
 	if (err)
 		return why_set(why, err, "cannot choose program '%s': %s", program, strerror(-err));
 	return 0;
+}
+
+/* Its type is that of a function whose first argument is not passed on: typedef void (*btf_trace_NAME)(void *, ...). */
+int loader_tracepoint_args(const char *name)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	const struct btf_type *type;
+	char typedef_name[128];
+	int id, count = -ENOENT;
+
+	if (!btf)
+		return -errno;
+	snprintf(typedef_name, sizeof(typedef_name), "btf_trace_%s", name);
+	id = btf__find_by_name_kind(btf, typedef_name, BTF_KIND_TYPEDEF);
+	type = id > 0 ? btf__type_by_id(btf, id) : NULL;
+	type = type ? btf__type_by_id(btf, type->type) : NULL;
+	if (type && btf_is_ptr(type)) {
+		type = btf__type_by_id(btf, type->type);
+		if (type && btf_is_func_proto(type) && btf_vlen(type) > 0)
+			count = btf_vlen(type) - 1;
+	}
+	btf__free(btf);
+	return count;
 }
 
 int loader_load(struct bpf_object_skeleton *skel, struct why *why)

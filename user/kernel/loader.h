@@ -21,6 +21,8 @@ void loader_init(void);
 int loader_share(struct bpf_object *obj, const struct kernel_maps *maps, struct why *why);
 /* A program of that name is loaded or left out. */
 int loader_choose(struct bpf_object *obj, const char *program, bool load, struct why *why);
+/* How many arguments a typed tracepoint of this kernel passes; negative errno when there is none of that name. */
+int loader_tracepoint_args(const char *name);
 int loader_load(struct bpf_object_skeleton *skel, struct why *why);
 /* By the section name. A failure says which program could not be attached. */
 int loader_attach(struct bpf_program *prog, struct bpf_link **ret_link, struct why *why);

@@ -1,8 +1,10 @@
 #include "model/aggregate.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "base/map.h"
 #include "base/str.h"
@@ -16,7 +18,8 @@ struct series {
 	__u64 cgroup_id;
 	__u64 start_ns;
 	__u64 hash;
-	struct series *next; /* of the same group */
+	struct series *next;		      /* of the same group */
+	struct series *peer_prev, *peer_next; /* of the same peer */
 	union {
 		struct hist hist;
 		__u64 sum;
@@ -47,10 +50,17 @@ struct cgroup {
 	struct group *groups; /* a handful */
 };
 
+/* The series, of whatever cgroup, one of whose attributes names this one. As long as there are any. */
+struct peer {
+	__u64 id;
+	struct series *series;
+};
+
 struct aggregate {
 	struct aggregate_options options;
 	struct map series;
 	struct map cgroups;
+	struct map peers;
 	struct metric_use *uses;
 	__u64 start_ns;	 /* of this aggregate */
 	__u64 taken_ns;	 /* time of the last snapshot */
@@ -69,7 +79,14 @@ struct series_key {
 
 static __u64 attr_value(const struct attr *attr)
 {
-	return attr->type == ATTR_STR ? (__u64)(size_t)attr->str : (__u64)attr->num;
+	switch (attr->type) {
+	case ATTR_STR:
+		return (__u64)(size_t)attr->str;
+	case ATTR_INT:
+	case ATTR_CGROUP:
+		break;
+	}
+	return (__u64)attr->num;
 }
 
 static __u64 series_hash(const struct series_key *key)
@@ -110,6 +127,70 @@ static struct cgroup *cgroup_find(const struct aggregate *agg, __u64 id)
 	return map_find(&agg->cgroups, cgroup_hash(id), cgroup_is, &id);
 }
 
+static bool peer_is(const void *item, const void *key)
+{
+	return ((const struct peer *)item)->id == *(const __u64 *)key;
+}
+
+static struct peer *peer_find(const struct aggregate *agg, __u64 id)
+{
+	return map_find(&agg->peers, cgroup_hash(id), peer_is, &id);
+}
+
+static int peer_link(struct series *s)
+{
+	const struct attr *attr = attrs_cgroup(s->attrs, s->attrs_count);
+	struct aggregate *agg = s->agg;
+	struct peer *peer;
+	__u64 id;
+
+	if (!attr)
+		return 0;
+	assert(!attrs_cgroup(s->attrs + (attr - s->attrs) + 1, s->attrs_count - (unsigned)(attr - s->attrs) - 1));
+	id = (__u64)attr->num;
+	peer = peer_find(agg, id);
+	if (!peer) {
+		peer = calloc(1, sizeof(*peer));
+		if (!peer)
+			return -ENOMEM;
+		peer->id = id;
+		if (map_add(&agg->peers, cgroup_hash(id), peer)) {
+			free(peer);
+			return -ENOMEM;
+		}
+	}
+	DL_APPEND2(peer->series, s, peer_prev, peer_next);
+	return 0;
+}
+
+static void peer_drop_empty(struct aggregate *agg, struct peer *peer)
+{
+	if (peer->series)
+		return;
+	map_del(&agg->peers, cgroup_hash(peer->id), peer);
+	free(peer);
+}
+
+static void peer_unlink(struct series *s)
+{
+	const struct attr *attr = attrs_cgroup(s->attrs, s->attrs_count);
+	struct peer *peer = attr ? peer_find(s->agg, (__u64)attr->num) : NULL;
+
+	if (!peer)
+		return;
+	DL_DELETE2(peer->series, s, peer_prev, peer_next);
+	peer_drop_empty(s->agg, peer);
+}
+
+/* After map_del(): into the room that it has left. */
+static void map_add_again(struct map *map, __u64 hash, void *item)
+{
+	int err = map_add(map, hash, item);
+
+	assert(!err);
+	(void)err;
+}
+
 struct aggregate *aggregate_new(const struct aggregate_options *options)
 {
 	struct aggregate *agg = calloc(1, sizeof(*agg));
@@ -130,6 +211,7 @@ struct aggregate *aggregate_new(const struct aggregate_options *options)
 static void series_free(struct series *s)
 {
 	s->agg->series_bytes -= sizeof(*s) + s->attrs_count * sizeof(s->attrs[0]);
+	peer_unlink(s);
 	if (s->metric->kind == METRIC_HIST)
 		hist_done(&s->hist);
 	free(s);
@@ -168,6 +250,7 @@ void aggregate_free(struct aggregate *agg)
 		cgroup_free(cgroup);
 	map_done(&agg->cgroups);
 	map_done(&agg->series);
+	map_done(&agg->peers);
 	while (agg->uses) {
 		struct metric_use *use = agg->uses;
 
@@ -248,7 +331,12 @@ static struct series *series_make(struct aggregate *agg, struct group *group, co
 	s->attrs_count = key->attrs_count;
 	if (attrs_bytes)
 		memcpy(s->attrs, key->attrs, attrs_bytes);
+	if (peer_link(s)) {
+		free(s);
+		return NULL;
+	}
 	if (map_add(&agg->series, s->hash, s)) {
+		peer_unlink(s);
 		free(s);
 		return NULL;
 	}
@@ -433,6 +521,25 @@ void aggregate_forget(struct aggregate *agg, __u64 cgroup_id)
 	agg->forgot_ns = agg->taken_ns + 1;
 }
 
+/* Adds to @to, which may be the one of no memory, what @from has counted. */
+static void series_merge(struct series *to, const struct series *from)
+{
+	switch (from->metric->kind) {
+	case METRIC_HIST:
+		if (!to->metric || hist_merge(&to->hist, &from->hist))
+			from->agg->lost += from->hist.count;
+		break;
+	case METRIC_SUM:
+		series_add(to, from->sum);
+		break;
+	case METRIC_GAUGE:
+		return;
+	}
+	/* What it counts now began when the earlier of the two did. */
+	if (to->metric && from->start_ns < to->start_ns)
+		to->start_ns = from->start_ns;
+}
+
 static void series_bequeath(const struct group *group, const struct series *from, __u64 heir)
 {
 	struct series *to;
@@ -443,13 +550,7 @@ static void series_bequeath(const struct group *group, const struct series *from
 		to = overflow_get(from->agg, group->use, heir, from->start_ns);
 	else
 		to = aggregate_series(from->agg, from->metric, heir, from->attrs, from->attrs_count, from->start_ns);
-	if (from->metric->kind == METRIC_SUM)
-		series_add(to, from->sum);
-	else if (!to->metric || hist_merge(&to->hist, &from->hist))
-		from->agg->lost += from->hist.count;
-	/* What it counts now began when the earlier of the two did. */
-	if (to->metric && from->start_ns < to->start_ns)
-		to->start_ns = from->start_ns;
+	series_merge(to, from);
 }
 
 void aggregate_bequeath(struct aggregate *agg, __u64 from, __u64 heir)
@@ -460,6 +561,88 @@ void aggregate_bequeath(struct aggregate *agg, __u64 from, __u64 heir)
 		for (const struct series *s = group->series; s; s = s->next)
 			series_bequeath(group, s, heir);
 	aggregate_forget(agg, from);
+}
+
+/* Out of its group, which remains, and freed. It must be out of the map. */
+static void series_remove(struct series *s)
+{
+	struct group *group = cgroup_find(s->agg, s->cgroup_id)->groups;
+	struct series **at;
+
+	while (group->use->metric != s->metric)
+		group = group->next;
+	for (at = &group->series; *at != s; at = &(*at)->next)
+		;
+	*at = s->next;
+	group->count--;
+	group->use->count--;
+	s->agg->forgotten++;
+	series_free(s);
+}
+
+/* @s, which is in no peer's list, is to name @heir. Where no series has that key yet @s is given the key, so that it needs
+ * no room. */
+static void series_bequeath_peer(struct series *s, struct peer *heir)
+{
+	struct aggregate *agg = s->agg;
+	struct attr attrs[ATTRS_MAX];
+	struct series_key key = {
+		.metric = s->metric,
+		.cgroup_id = s->cgroup_id,
+		.attrs = attrs,
+		.attrs_count = s->attrs_count,
+	};
+	struct series *to;
+
+	memcpy(attrs, s->attrs, s->attrs_count * sizeof(attrs[0]));
+	attrs_cgroup(attrs, s->attrs_count)->num = (__s64)heir->id;
+	to = map_find(&agg->series, series_hash(&key), series_is, &key);
+	map_del(&agg->series, s->hash, s);
+	if (to || s->metric->kind == METRIC_GAUGE) {
+		if (to)
+			series_merge(to, s);
+		series_remove(s);
+		return;
+	}
+	attrs_cgroup(s->attrs, s->attrs_count)->num = (__s64)heir->id;
+	s->hash = series_hash(&key);
+	DL_APPEND2(heir->series, s, peer_prev, peer_next);
+	map_add_again(&agg->series, s->hash, s);
+}
+
+void aggregate_bequeath_peer(struct aggregate *agg, __u64 from, __u64 heir)
+{
+	struct peer *peer = peer_find(agg, from), *to = peer_find(agg, heir);
+	struct series *left, *s, *next;
+
+	assert(from != heir);
+	if (!peer)
+		return;
+	left = peer->series;
+	map_del(&agg->peers, cgroup_hash(from), peer);
+	if (to) {
+		free(peer);
+	} else {
+		to = peer;
+		*to = (struct peer){ .id = heir };
+		map_add_again(&agg->peers, cgroup_hash(heir), to);
+	}
+	for (s = left; s; s = next) {
+		next = s->peer_next;
+		series_bequeath_peer(s, to);
+	}
+	peer_drop_empty(agg, to);
+	agg->forgot_ns = agg->taken_ns + 1;
+}
+
+void aggregate_forget_peer(struct aggregate *agg, __u64 cgroup_id)
+{
+	aggregate_bequeath_peer(agg, cgroup_id, ATTR_CGROUP_GONE);
+}
+
+bool aggregate_has_peer(const struct aggregate *agg, __u64 cgroup_id)
+{
+	return peer_find(agg, cgroup_id);
 }
 
 size_t aggregate_series_count(const struct aggregate *agg)
@@ -474,7 +657,8 @@ void aggregate_use(const struct aggregate *agg, struct aggregate_use *ret)
 
 	*ret = (struct aggregate_use){
 		.series = agg->series.count,
-		.bytes = agg->series_bytes + map_bytes(&agg->series) + map_bytes(&agg->cgroups),
+		.bytes = agg->series_bytes + map_bytes(&agg->series) + map_bytes(&agg->cgroups) +
+			 map_bytes(&agg->peers) + agg->peers.count * sizeof(struct peer),
 		.overflowed = agg->overflowed,
 		.forgotten = agg->forgotten,
 		.lost = agg->lost,

@@ -7,13 +7,14 @@
 #define WEIR_MODEL_AGGREGATE_H
 
 #include <linux/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "model/metric.h"
 #include "model/snapshot.h"
 
 struct aggregate;
-struct series; /* opaque handle, stable until its cgroup is forgotten or the aggregate freed */
+struct series; /* opaque handle, stable until its cgroup, or the one an attribute names, is forgotten */
 
 struct aggregate_options {
 	unsigned series_max;		/* per metric */
@@ -40,12 +41,19 @@ void aggregate_forget(struct aggregate *agg, __u64 cgroup_id); /* frees its seri
 /* Adds the counts of @from's series to those of @heir with the same attributes, then forgets @from. Totals of both
  * together stay what they were; gauges of @from are dropped. */
 void aggregate_bequeath(struct aggregate *agg, __u64 from, __u64 heir);
+/* No attribute names cgroup @from any longer (ATTR_CGROUP; see aggregate_forget_peer): what its series have counted goes
+ * on in those of the same metric, cgroup and other attributes that name @heir. Totals stay what they were, nothing needs
+ * room; gauges are dropped. Handles to series that named @from are invalid, as after aggregate_forget(). */
+void aggregate_bequeath_peer(struct aggregate *agg, __u64 from, __u64 heir);
+/* The same when nobody inherits: they name ATTR_CGROUP_GONE, so that those who are gone do not accumulate. */
+void aggregate_forget_peer(struct aggregate *agg, __u64 cgroup_id);
+bool aggregate_has_peer(const struct aggregate *agg, __u64 cgroup_id); /* does an attribute name it? */
 size_t aggregate_series_count(const struct aggregate *agg);
 
 struct aggregate_use {
 	__u64 series, bytes;
 	__u64 overflowed; /* times aggregate_series() answered with an overflow series */
-	__u64 forgotten;  /* series freed with their cgroup */
+	__u64 forgotten;  /* series freed with their cgroup, or with the one they named */
 	__u64 lost;	  /* measurements lost for want of memory */
 };
 

@@ -32,6 +32,7 @@ void snapshot_unref(struct snapshot *snap)
 		if (snap->points[i].metric->kind == METRIC_HIST)
 			hist_done(&snap->points[i].hist);
 		workload_unref(snap->points[i].who);
+		workload_unref(snap->points[i].other);
 	}
 	free(snap->points);
 	free(snap);

@@ -14,7 +14,9 @@ struct point {
 	const struct metric *metric;
 	__u64 cgroup_id;	    /* 0: the agent itself (selfstat) */
 	const struct workload *who; /* set by enrich(), a reference (workload.h); NULL: the agent itself */
-	__u64 start_ns;		    /* CLOCK_MONOTONIC, when the series could first have counted */
+	/* Set by enrich(), a reference: whose name one of the attributes is. NULL: no attribute is a container's name. */
+	const struct workload *other;
+	__u64 start_ns; /* CLOCK_MONOTONIC, when the series could first have counted */
 	unsigned attrs_count;
 	struct attr attrs[ATTRS_MAX]; /* in the metric's order */
 	union {

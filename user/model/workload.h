@@ -2,8 +2,8 @@
  * learned later makes a new one. Strings are valid UTF-8, "" when not known, and live in the same block (containers
  * come and go for months, so interning their names would fill the table of interned strings).
  *
- * Counted references, from any thread: the identity table holds one, and so does each point of a snapshot
- * (snapshot_unref gives them back). refs 0: not counted, somebody else owns it. */
+ * Counted references, from any thread: the identity table holds one, and so does each point of a snapshot,
+ * of whom it is about and of whom it names (snapshot_unref gives them back). refs 0: not counted, somebody else owns it. */
 #ifndef WEIR_MODEL_WORKLOAD_H
 #define WEIR_MODEL_WORKLOAD_H
 

@@ -623,9 +623,6 @@ static int http_drain(struct signal_ctx *ctx, __u64 now_ns)
 	int count = drain_read(h->drain), err = count < 0 ? count : 0;
 
 	cells_drain(h);
-
-	/* Only now: a maximum belongs to the interval in which it is read. */
-	h->control->interval++;
 	if (count > 0)
 		h->entries += count + h->cells_used;
 	if (h->active && !err)

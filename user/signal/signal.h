@@ -80,9 +80,10 @@ struct signal {
 	void (*cgroup)(struct signal_ctx *ctx, __u64 cgroup_id, const char *path, __u64 made_ns);
 	/* A container or unit was started again in this new cgroup; @time_ns: when */
 	void (*restarted)(struct signal_ctx *ctx, __u64 cgroup_id, __u64 time_ns);
-	void (*tick)(struct signal_ctx *ctx, __u64 now_ns);	 /* once a second: what an interval is too long for */
-	void (*mute)(struct signal_ctx *ctx, __u64 cgroup_id);	 /* filter it in the kernel; with kernel_filters only */
-	void (*forget)(struct signal_ctx *ctx, __u64 cgroup_id); /* the cgroup is gone: delete its keys */
+	void (*tick)(struct signal_ctx *ctx, __u64 now_ns);    /* once a second: what an interval is too long for */
+	void (*mute)(struct signal_ctx *ctx, __u64 cgroup_id); /* filter it in the kernel; with kernel_filters only */
+	/* The cgroup is gone: delete its keys, and those whose series name it (ATTR_CGROUP): these handles end too. */
+	void (*forget)(struct signal_ctx *ctx, __u64 cgroup_id);
 	void (*counts)(struct signal_ctx *ctx, struct conservation *ret);
 	unsigned (*tables)(struct signal_ctx *ctx, struct table_use *ret, unsigned room);
 };
