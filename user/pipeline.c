@@ -21,6 +21,11 @@
 /* Under which name the life cycle of cgroups, which no row of signals.def stands for, is accounted. */
 #define CGROUP_SIGNAL "cgroup"
 
+/* Reading the files of all cgroups may take this part of one CPU, and this much at once: an interval never is too short
+ * for it (40 ms for 1,200 of them), somebody who asks for snapshots as fast as they come is. */
+#define CGROUPS_PART	 50
+#define CGROUPS_BURST_NS (500 * NS_PER_MS)
+
 struct running {
 	struct signal_ctx ctx;
 	bool loaded;
@@ -44,6 +49,8 @@ struct pipeline {
 	int timer, tick_timer;
 	bool started;
 	__u64 cgroups_delivered; /* records of the life cycle of cgroups */
+	__s64 cgroups_budget_ns; /* what reading their files may take now; below 0: not yet */
+	__u64 cgroups_ns;	 /* when that was reckoned */
 };
 
 /* ---- the picture: kernel records have been decoded as they came; once an interval, the rest */
@@ -100,7 +107,7 @@ static int pipeline_cgroup(struct pipeline *p, const struct event_hdr *hdr)
 	if (!change.made)
 		identity_gone(p->identity, change.cgroup_id);
 	else if (*change.path)
-		identity_learn(p->identity, change.cgroup_id, change.path);
+		identity_learn(p->identity, change.cgroup_id, change.path, change.time_ns);
 	return 0;
 }
 
@@ -174,6 +181,47 @@ void pipeline_mute(struct pipeline *p, unsigned signal, __u64 cgroup_id)
 
 /* ---- snapshots */
 
+static void cgroup_each(void *arg, __u64 cgroup_id, const char *path, __u64 made_ns)
+{
+	struct pipeline *p = arg;
+
+	for (unsigned id = 1; id < SIGNAL_MAX; id++) {
+		struct running *r = &p->signals[id];
+
+		if (r->loaded && r->ctx.signal->cgroup)
+			r->ctx.signal->cgroup(&r->ctx, cgroup_id, path, made_ns);
+	}
+}
+
+static void pipeline_cgroups(struct pipeline *p)
+{
+	__u64 begin_ns = time_now_ns();
+	bool wanted = false;
+
+	for (unsigned id = 1; id < SIGNAL_MAX; id++)
+		wanted |= p->signals[id].loaded && p->signals[id].ctx.signal->cgroup;
+	p->cgroups_budget_ns += (__s64)((begin_ns - p->cgroups_ns) / CGROUPS_PART);
+	if (!p->cgroups_ns || p->cgroups_budget_ns > (__s64)CGROUPS_BURST_NS)
+		p->cgroups_budget_ns = (__s64)CGROUPS_BURST_NS;
+	p->cgroups_ns = begin_ns;
+	if (!wanted || p->cgroups_budget_ns < 0)
+		return;
+	identity_each(p->identity, cgroup_each, p);
+	p->cgroups_budget_ns -= (__s64)(time_now_ns() - begin_ns);
+}
+
+static void pipeline_restarted(void *arg, __u64 cgroup_id, __u64 made_ns)
+{
+	struct pipeline *p = arg;
+
+	for (unsigned id = 1; id < SIGNAL_MAX; id++) {
+		struct running *r = &p->signals[id];
+
+		if (r->loaded && r->ctx.signal->restarted)
+			r->ctx.signal->restarted(&r->ctx, cgroup_id, made_ns ? made_ns : time_now_ns());
+	}
+}
+
 static void pipeline_drain(struct pipeline *p)
 {
 	__u64 begin_ns = time_now_ns();
@@ -189,6 +237,7 @@ static void pipeline_drain(struct pipeline *p)
 	}
 	/* Only now: a maximum belongs to the interval in which it is read. */
 	kernel_maps_control(p->maps)->interval++;
+	pipeline_cgroups(p);
 	selfstat_hist(p->aggregate, SELFSTAT_drain_duration, time_now_ns() - begin_ns, p->start_ns);
 }
 
@@ -450,7 +499,13 @@ int pipeline_start(struct pipeline *p, struct why *why)
 	if (err)
 		return err;
 	pipeline_set_records(p);
-	p->identity = identity_new(&(struct identity_options){ .cgroup_mount = p->features.cgroup_mount }, why);
+	p->identity = identity_new(
+		&(struct identity_options){
+			.cgroup_mount = p->features.cgroup_mount,
+			.restarted = pipeline_restarted,
+			.restarted_arg = p,
+		},
+		why);
 	if (!p->identity)
 		return -ENOMEM;
 	err = reader_open(p->loop, p->maps, pipeline_decode, p, &p->reader, why);
@@ -459,6 +514,7 @@ int pipeline_start(struct pipeline *p, struct why *why)
 	err = start_signals(p, why);
 	if (err)
 		return err;
+	pipeline_cgroups(p); /* what their files say counts from here */
 	if (p->options.interval_ns) {
 		p->timer =
 			loop_add_timer(p->loop, p->options.interval_ns, p->options.interval_ns, pipeline_interval, p);

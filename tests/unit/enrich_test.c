@@ -37,12 +37,12 @@ static int setup(void **state)
 	if (!mkdtemp(lab->mount))
 		return -1;
 	lab->id = identity_new(&(struct identity_options){ .cgroup_mount = lab->mount, .docker = "" }, NULL);
-	identity_learn(lab->id, 1ull << 40, "/zoo");
-	identity_learn(lab->id, 2ull << 40, "/docker/" ID1);
-	identity_learn(lab->id, 3ull << 40, "/docker/" ID1 "/a");
-	identity_learn(lab->id, 4ull << 40, "/docker/" ID1 "/b");
-	identity_learn(lab->id, 5ull << 40, "/x/app");
-	identity_learn(lab->id, 6ull << 40, "/y/app");
+	identity_learn(lab->id, 1ull << 40, "/zoo", 0);
+	identity_learn(lab->id, 2ull << 40, "/docker/" ID1, 0);
+	identity_learn(lab->id, 3ull << 40, "/docker/" ID1 "/a", 0);
+	identity_learn(lab->id, 4ull << 40, "/docker/" ID1 "/b", 0);
+	identity_learn(lab->id, 5ull << 40, "/x/app", 0);
+	identity_learn(lab->id, 6ull << 40, "/y/app", 0);
 	*state = lab;
 	return !lab->id;
 }
@@ -154,8 +154,8 @@ static void enrich_adds_up_a_restart_in_the_first_snapshot(void **state)
 	struct lab *lab = *state;
 	struct snapshot *snap = snapshot_new(2);
 
-	identity_learn(lab->id, 7ull << 40, "/system.slice/web.service");
-	identity_learn(lab->id, 8ull << 40, "/system.slice/web.service");
+	identity_learn(lab->id, 7ull << 40, "/system.slice/web.service", 0);
+	identity_learn(lab->id, 8ull << 40, "/system.slice/web.service", 0);
 	point_add(snap, &a_sum, 7, "/a", 200)->sum = 1;
 	point_add(snap, &a_sum, 8, "/a", 200)->sum = 2;
 	assert_int_equal(enrich(snap, lab->id), 0);
@@ -223,7 +223,7 @@ static void enrich_sorts_ten_thousand_points(void **state)
 			char path[32];
 
 			snprintf(path, sizeof(path), "/many/%03u", n);
-			identity_learn(lab->id, (100ull + n) << 40, path);
+			identity_learn(lab->id, (100ull + n) << 40, path, 0);
 		}
 		point_add(snap, n / 1000 % 2 ? &a_sum : &c_gauge, 100 + n % 100, text, n / 2000)->sum = n;
 	}

@@ -172,7 +172,7 @@ static void identity_keeps_who_lived_shortly(void **state)
 
 	lab_open(lab, &(struct identity_options){});
 	id = lab_mkdir(lab, "/docker/" ID1);
-	identity_learn(lab->id, id, "/docker/" ID1);
+	identity_learn(lab->id, id, "/docker/" ID1, 0);
 	lab_rmdir(lab, "/docker/" ID1);
 	identity_gone(lab->id, id);
 	/* Its data come late. */
@@ -241,7 +241,7 @@ static void identity_learns_the_name_of_a_vanished_one_after_all(void **state)
 
 	lab_open(lab, &(struct identity_options){ .walks_per_s = 1000000000 });
 	assert_string_equal(identity_lookup(lab->id, 1ull << 40)->service_name, "unknown");
-	identity_learn(lab->id, 1ull << 40, "/docker/" ID1);
+	identity_learn(lab->id, 1ull << 40, "/docker/" ID1, 0);
 	assert_string_equal(identity_lookup(lab->id, 1ull << 40)->container_id, ID1);
 }
 
@@ -274,11 +274,11 @@ static void identity_joins_restarts_at_one_path(void **state)
 	struct forgotten f;
 
 	lab_open(lab, &(struct identity_options){});
-	identity_learn(lab->id, 1ull << 40, "/system.slice/web.service");
+	identity_learn(lab->id, 1ull << 40, "/system.slice/web.service", 0);
 	who = workload_ref(identity_lookup(lab->id, 1ull << 40));
 	assert_int_equal(who->cgroup_id, 1ull << 40);
 	identity_gone(lab->id, 1ull << 40);
-	identity_learn(lab->id, (1ull << 40) + 1, "/system.slice/web.service");
+	identity_learn(lab->id, (1ull << 40) + 1, "/system.slice/web.service", 0);
 
 	assert_int_equal(identity_lookup(lab->id, (1ull << 40) + 1)->cgroup_id, (1ull << 40) + 1);
 	assert_ptr_equal(identity_lookup(lab->id, 1ull << 40), identity_lookup(lab->id, (1ull << 40) + 1));
@@ -298,12 +298,12 @@ static void namesake_is_another_workload_of_the_same_name(void **state)
 	struct lab *lab = *state;
 
 	lab_open(lab, &(struct identity_options){});
-	identity_learn(lab->id, 1ull << 40, "/x/app");
-	identity_learn(lab->id, 2ull << 40, "/y/app");
-	identity_learn(lab->id, 3ull << 40, "/z/app");
-	identity_learn(lab->id, 4ull << 40, "/x/other");
-	identity_learn(lab->id, 5ull << 40, "/docker/" ID1);
-	identity_learn(lab->id, 6ull << 40, "/docker/" ID1 "/inside");
+	identity_learn(lab->id, 1ull << 40, "/x/app", 0);
+	identity_learn(lab->id, 2ull << 40, "/y/app", 0);
+	identity_learn(lab->id, 3ull << 40, "/z/app", 0);
+	identity_learn(lab->id, 4ull << 40, "/x/other", 0);
+	identity_learn(lab->id, 5ull << 40, "/docker/" ID1, 0);
+	identity_learn(lab->id, 6ull << 40, "/docker/" ID1 "/inside", 0);
 	assert_int_equal(identity_namesake(lab->id, 1ull << 40), 0); /* nobody has asked for a name */
 	for (__u64 i = 1; i <= 6; i++)
 		identity_lookup(lab->id, i << 40);
@@ -344,7 +344,7 @@ static void identity_keeps_the_gone_for_two_intervals(void **state)
 	__u64 now_ns;
 
 	lab_open(lab, &(struct identity_options){});
-	identity_learn(lab->id, 1ull << 40, "/docker/" ID1);
+	identity_learn(lab->id, 1ull << 40, "/docker/" ID1, 0);
 	identity_lookup(lab->id, 1ull << 40);
 	identity_expire(lab->id, time_now_ns(), forget, &f);
 	identity_gone(lab->id, 1ull << 40);
@@ -367,12 +367,12 @@ static void identity_is_bounded_and_keeps_those_with_data(void **state)
 	lab_open(lab, &(struct identity_options){ .cgroups_max = 100, .walks_per_s = 1 });
 	for (__u64 i = 0; i < 60; i++) {
 		snprintf(path, sizeof(path), "/used/%llu", i);
-		identity_learn(lab->id, (1ull << 40) + i, path);
+		identity_learn(lab->id, (1ull << 40) + i, path, 0);
 		identity_lookup(lab->id, (1ull << 40) + i);
 	}
 	for (__u64 i = 60; i < 10000; i++) {
 		snprintf(path, sizeof(path), "/idle/%llu", i);
-		identity_learn(lab->id, (1ull << 40) + i, path);
+		identity_learn(lab->id, (1ull << 40) + i, path, 0);
 		if (i % 2)
 			identity_gone(lab->id, (1ull << 40) + i);
 	}
@@ -388,7 +388,7 @@ static void identity_is_bounded_and_keeps_those_with_data(void **state)
 
 	for (__u64 i = 10000; i < 10100; i++) {
 		snprintf(path, sizeof(path), "/used/%llu", i);
-		identity_learn(lab->id, (1ull << 40) + i, path);
+		identity_learn(lab->id, (1ull << 40) + i, path, 0);
 		identity_lookup(lab->id, (1ull << 40) + i);
 	}
 	identity_use(lab->id, &use);
@@ -410,7 +410,7 @@ static void identity_is_bounded_in_bytes(void **state)
 	path[sizeof(path) - 1] = 0;
 	for (__u64 i = 0; i < 2000; i++) {
 		memcpy(path + 1, (char[]){ (char)('a' + i % 26), (char)('a' + i / 26 % 26), (char)('a' + i / 676) }, 3);
-		identity_learn(lab->id, (1ull << 40) + i, path);
+		identity_learn(lab->id, (1ull << 40) + i, path, 0);
 		if (i % 2)
 			identity_lookup(lab->id, (1ull << 40) + i);
 	}
@@ -437,7 +437,7 @@ static void identity_makes_hostile_names_safe(void **state)
 	for (unsigned i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		const struct workload *who;
 
-		identity_learn(lab->id, (1ull << 40) + i, paths[i]);
+		identity_learn(lab->id, (1ull << 40) + i, paths[i], 0);
 		who = identity_lookup(lab->id, (1ull << 40) + i);
 		assert_int_equal(who->cgroup_id, (1ull << 40) + i);
 		assert_true(who->service_name[0]);
@@ -447,8 +447,8 @@ static void identity_makes_hostile_names_safe(void **state)
 			assert_true((unsigned char)*at >= ' ' && *at != 0x7f);
 		assert_null(strstr(who->service_name, "\xff"));
 	}
-	identity_learn(lab->id, 5ull << 40, "no slash");
-	identity_learn(lab->id, 5ull << 40, "");
+	identity_learn(lab->id, 5ull << 40, "no slash", 0);
+	identity_learn(lab->id, 5ull << 40, "", 0);
 	assert_string_equal(identity_lookup(lab->id, 5ull << 40)->service_name, "unknown");
 }
 
@@ -462,15 +462,216 @@ static void identity_reads_names_of_docker(void **state)
 	strcat(path, "/config.v2.json");
 	lab_write(path, "{\"ID\":\"" ID1 "\",\"Name\":\"/checkout\",\"Config\":{\"Name\":\"no\"}}");
 	lab_open(lab, &(struct identity_options){});
-	identity_learn(lab->id, 1ull << 40, "/docker/" ID1);
-	identity_learn(lab->id, 2ull << 40, "/docker/" ID2);
+	identity_learn(lab->id, 1ull << 40, "/docker/" ID1, 0);
+	identity_learn(lab->id, 2ull << 40, "/docker/" ID2, 0);
 	assert_string_equal(identity_lookup(lab->id, 1ull << 40)->container_name, "checkout");
 	assert_string_equal(identity_lookup(lab->id, 1ull << 40)->service_name, "checkout");
 	assert_string_equal(identity_lookup(lab->id, 2ull << 40)->container_name, "f00dfeed4e5a");
 
 	lab_write(path, "{\"Name\":");
-	identity_learn(lab->id, 3ull << 40, "/system.slice/docker-" ID1 ".scope");
+	identity_learn(lab->id, 3ull << 40, "/system.slice/docker-" ID1 ".scope", 0);
 	assert_string_equal(identity_lookup(lab->id, 3ull << 40)->container_name, "0c7b1f6d4e5a");
+}
+
+/* What identity_each() tells of. */
+struct each {
+	unsigned count;
+	struct {
+		__u64 cgroup_id, made_ns;
+		char path[256];
+	} of[16];
+};
+
+static void each_add(void *arg, __u64 cgroup_id, const char *path, __u64 made_ns)
+{
+	struct each *each = arg;
+
+	assert_true(each->count < 16);
+	each->of[each->count].cgroup_id = cgroup_id;
+	each->of[each->count].made_ns = made_ns;
+	snprintf(each->of[each->count++].path, sizeof(each->of[0].path), "%s", path);
+}
+
+static struct each each_of(struct lab *lab)
+{
+	struct each each = {};
+
+	identity_each(lab->id, each_add, &each);
+	return each;
+}
+
+static void lab_populate(const struct lab *lab, const char *path, bool populated)
+{
+	char whole[512];
+
+	snprintf(whole, sizeof(whole), "%s%s/cgroup.events", lab->mount, path);
+	lab_write(whole, populated ? "populated 1\nfrozen 0\n" : "populated 0\nfrozen 0\n");
+}
+
+static void identity_each_tells_of_those_that_stand_for_a_workload(void **state)
+{
+	struct lab *lab = *state;
+	__u64 container = lab_mkdir(lab, "/docker/" ID1);
+	__u64 unit = lab_mkdir(lab, "/system.slice/web.service");
+	__u64 leaf = lab_mkdir(lab, "/batch/nightly");
+	struct each each;
+	struct identity_use use;
+
+	lab_mkdir(lab, "/docker/" ID1 "/init.scope");
+	lab_mkdir(lab, "/system.slice/web.service/worker");
+	lab_mkdir(lab, "/system.slice/web-service"); /* sorts between the unit and what is below it, and is empty */
+	lab_mkdir(lab, "/batch/empty");
+	lab_populate(lab, "/", true);
+	lab_populate(lab, "/batch", true);
+	lab_populate(lab, "/batch/nightly", true);
+	lab_populate(lab, "/batch/empty", false);
+	lab_populate(lab, "/docker/" ID1 "/init.scope", true);
+	lab_open(lab, &(struct identity_options){ .cgroups_max = 12 });
+	each = each_of(lab);
+	assert_int_equal(each.count, 3);
+	assert_int_equal(each.of[0].cgroup_id, leaf);
+	assert_string_equal(each.of[0].path, "/batch/nightly");
+	assert_int_equal(each.of[1].cgroup_id, container);
+	assert_int_equal(each.of[2].cgroup_id, unit);
+	assert_int_equal(each.of[2].made_ns, 0);
+
+	/* Nothing was asked for by that: all of them leave for others. */
+	for (__u64 i = 0; i < 100; i++)
+		identity_learn(lab->id, (1ull << 40) + i, "/x", 0);
+	identity_use(lab->id, &use);
+	assert_int_equal(use.cgroups, 12);
+	assert_int_equal(use.refused, 0);
+}
+
+static void identity_each_keeps_to_what_it_told(void **state)
+{
+	struct lab *lab = *state;
+	__u64 leaf = lab_mkdir(lab, "/batch/nightly"), below;
+
+	lab_populate(lab, "/batch/nightly", true);
+	lab_open(lab, &(struct identity_options){});
+	assert_int_equal(each_of(lab).count, 1);
+	/* Its processes have ended: what they did since the last look is still to be told. */
+	lab_populate(lab, "/batch/nightly", false);
+	assert_int_equal(each_of(lab).count, 1);
+	identity_gone(lab->id, leaf);
+	assert_int_equal(each_of(lab).count, 0);
+	identity_learn(lab->id, leaf, "/batch/nightly", 0);
+	assert_int_equal(each_of(lab).count, 1);
+
+	/* A branch for good, even when nobody looked while there was something below it. */
+	below = 1ull << 40;
+	identity_learn(lab->id, below, "/batch/nightly/one", 23);
+	identity_gone(lab->id, below);
+	lab_populate(lab, "/batch/nightly", true);
+	assert_int_equal(each_of(lab).count, 0);
+	assert_int_equal(expire(lab).count, 1);
+	assert_int_equal(each_of(lab).count, 0);
+}
+
+static void identity_each_tells_when_it_was_made(void **state)
+{
+	struct lab *lab = *state;
+	struct each each;
+
+	lab_open(lab, &(struct identity_options){});
+	identity_learn(lab->id, 1ull << 40, "/docker/" ID1, 4711);
+	each = each_of(lab);
+	assert_int_equal(each.count, 1);
+	assert_int_equal(each.of[0].made_ns, 4711);
+	/* A walk, which does not know, takes nothing away. */
+	identity_learn(lab->id, 1ull << 40, "/docker/" ID1, 0);
+	assert_int_equal(each_of(lab).of[0].made_ns, 4711);
+}
+
+static void identity_each_survives_many_at_one_path(void **state)
+{
+	struct lab *lab = *state;
+	struct each each;
+
+	lab_open(lab, &(struct identity_options){});
+	for (__u64 i = 0; i < 5000; i++) {
+		identity_learn(lab->id, (1ull << 40) + i, i % 2 ? "/a.service" : "/a", 0);
+		identity_gone(lab->id, (1ull << 40) + i);
+	}
+	identity_learn(lab->id, 2ull << 40, "/a.service", 0);
+	identity_learn(lab->id, 3ull << 40, "/a/b", 0);
+	each = each_of(lab);
+	assert_int_equal(each.count, 1);
+	assert_int_equal(each.of[0].cgroup_id, 2ull << 40);
+}
+
+/* What the callback was told, and that it may look up. */
+struct restarts {
+	struct lab *lab;
+	unsigned count;
+	__u64 cgroup_id, made_ns;
+};
+
+static void restarted(void *arg, __u64 cgroup_id, __u64 made_ns)
+{
+	struct restarts *r = arg;
+
+	r->count++;
+	r->cgroup_id = cgroup_id;
+	r->made_ns = made_ns;
+	assert_int_equal(identity_lookup(r->lab->id, cgroup_id)->cgroup_id, cgroup_id);
+}
+
+static void identity_tells_of_restarts(void **state)
+{
+	static const struct {
+		const char *before, *after;
+		bool gone;
+		unsigned count;
+	} cases[] = {
+		{ "/docker/" ID1, "/docker/" ID1, true, 1 },
+		{ "/docker/" ID1, "/docker/" ID1, false, 1 }, /* nobody told of the end */
+		{ "/docker/" ID1, "/docker/" ID2, true, 0 },
+		{ "/docker/" ID1, "/system.slice/docker-" ID1 ".scope", true, 1 },
+		{ "/docker/" ID1, "/system.slice/docker-" ID1 ".scope", false, 0 },
+		{ "/docker/" ID1, "/docker/" ID1 "/init.scope", true, 0 },
+		{ "/docker/" ID1 "/init.scope", "/docker/" ID1 "/init.scope", true, 0 },
+		{ "/system.slice/web.service", "/system.slice/web.service", true, 1 },
+		{ "/system.slice/web.service", "/user.slice/web.service", true, 0 },
+		{ "/batch/nightly", "/batch/nightly", true, 0 }, /* nobody starts a directory */
+	};
+	struct lab *lab = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct restarts r = { .lab = lab };
+
+		identity_free(lab->id);
+		lab_open(lab, &(struct identity_options){ .restarted = restarted, .restarted_arg = &r });
+		identity_learn(lab->id, 1ull << 40, cases[i].before, 23);
+		identity_learn(lab->id, 1ull << 40, cases[i].before, 23); /* told twice */
+		assert_int_equal(r.count, 0);
+		if (cases[i].gone)
+			identity_gone(lab->id, 1ull << 40);
+		identity_learn(lab->id, 2ull << 40, cases[i].after, 29);
+		assert_int_equal(r.count, cases[i].count);
+		assert_int_equal(r.cgroup_id, cases[i].count ? 2ull << 40 : 0);
+		assert_int_equal(r.made_ns, cases[i].count ? 29 : 0);
+		identity_learn(lab->id, 2ull << 40, cases[i].after, 0);
+		assert_int_equal(r.count, cases[i].count);
+	}
+}
+
+static void identity_forgets_who_ended_long_ago(void **state)
+{
+	struct lab *lab = *state;
+	struct restarts r = { .lab = lab };
+
+	lab_open(lab, &(struct identity_options){ .restarted = restarted, .restarted_arg = &r });
+	for (__u64 i = 0; i < 23; i++) {
+		identity_learn(lab->id, (1ull << 40) + i, "/docker/" ID1, 0);
+		identity_gone(lab->id, (1ull << 40) + i);
+	}
+	assert_int_equal(r.count, 22);
+	for (unsigned i = 1; i <= 3; i++)
+		identity_expire(lab->id, time_now_ns() + 2 * i * KEEP_NS, NULL, NULL);
+	identity_learn(lab->id, 2ull << 40, "/docker/" ID1, 0);
+	assert_int_equal(r.count, 22);
 }
 
 static void identity_new_says_what_is_missing(void **state)
@@ -599,6 +800,12 @@ int main(void)
 		TEST(identity_is_bounded_in_bytes),
 		TEST(identity_makes_hostile_names_safe),
 		TEST(identity_reads_names_of_docker),
+		TEST(identity_each_tells_of_those_that_stand_for_a_workload),
+		TEST(identity_each_keeps_to_what_it_told),
+		TEST(identity_each_tells_when_it_was_made),
+		TEST(identity_each_survives_many_at_one_path),
+		TEST(identity_tells_of_restarts),
+		TEST(identity_forgets_who_ended_long_ago),
 		TEST(identity_new_says_what_is_missing),
 		TEST(cgroup_mount_is_found_in_mounts),
 		TEST(cgroup_mount_prefers_the_whole_tree),

@@ -5,13 +5,18 @@
  * An entry is in one of three queues, oldest first, or, alive and with data, in none:
  *   idle        alive, nobody has asked: the first to leave when the table is full, a walk can find it again
  *   gone_idle   ended, nobody has asked: leaves even before those
- *   gone        ended, has data: stays for keep_ns and leaves through identity_expire() only */
+ *   gone        ended, has data: stays for keep_ns and leaves through identity_expire() only
+ *
+ * The last cgroup of each container and unit is also found by what stays the same when it is started again: the id of the
+ * container, else the path. */
 #include "identity/identity.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "base/time.h"
@@ -41,14 +46,27 @@ struct owner {
 	char path[]; /* of its own cgroup, raw */
 };
 
+/* What a cgroup is to the workload it belongs to. */
+enum entry_kind {
+	KIND_OWN,    /* a container's or unit's own */
+	KIND_INSIDE, /* below one */
+	KIND_PLAIN,  /* there is none */
+	KIND_NONE,   /* vanished, or the root */
+};
+
 struct entry {
 	__u64 cgroup_id;
 	struct owner *owner; /* NULL: nobody has asked */
 	__u64 gone_ns;	     /* 0: alive */
+	__u64 made_ns;	     /* 0: not known */
 	__u64 walk;	     /* the last walk that met it */
+	__u8 kind;	     /* enum entry_kind */
+	bool branch;	     /* has or had a cgroup below it; known to identity_each() only */
+	bool populated;	     /* has or had a process; likewise, and of plain ones only */
 	struct entry *prev, *next;
 	UT_hash_handle hh;
-	char path[]; /* raw; "" : vanished */
+	UT_hash_handle started; /* tbl is NULL: it is not the last of its name */
+	char path[];		/* raw; "" : vanished */
 };
 
 struct identity {
@@ -59,7 +77,11 @@ struct identity {
 	__u64 walk_pause_ns;
 	__u64 keep_ns;
 
+	void (*restarted)(void *arg, __u64 cgroup_id, __u64 made_ns);
+	void *restarted_arg;
+
 	struct entry *entries;
+	struct entry *last_started; /* by container id or path */
 	struct owner *owners;
 	struct entry *idle, *gone_idle, *gone;
 	struct owner *vanished;
@@ -124,8 +146,16 @@ static void owner_put(struct identity *id, struct owner *o)
 	free(o);
 }
 
+static void entry_unstart(struct identity *id, struct entry *e)
+{
+	if (e->started.tbl)
+		HASH_DELETE(started, id->last_started, e);
+	e->started.tbl = NULL;
+}
+
 static void entry_free(struct identity *id, struct entry *e)
 {
+	entry_unstart(id, e);
 	entry_dequeue(id, e);
 	HASH_DEL(id->entries, e);
 	id->bytes -= sizeof(*e) + strlen(e->path) + 1;
@@ -161,6 +191,7 @@ static struct entry *entry_new(struct identity *id, __u64 cgroup_id, const char 
 		return NULL;
 	}
 	e->cgroup_id = cgroup_id;
+	e->kind = KIND_NONE;
 	e->walk = id->walk;
 	memcpy(e->path, path, path_bytes);
 	HASH_ADD(hh, id->entries, cgroup_id, sizeof(e->cgroup_id), e);
@@ -269,11 +300,51 @@ static void entry_gone(struct identity *id, struct entry *e, __u64 now_ns)
 	entry_enqueue(id, e);
 }
 
+/* The kind of @path, and what stays the same when its container or unit is started again. */
+static enum entry_kind path_kind(const char *path, struct slice *ret_name)
+{
+	size_t path_bytes = strlen(path);
+	struct container c;
+
+	if (path_bytes < 2)
+		return KIND_NONE;
+	container_parse(path, path_bytes, &c);
+	if (!c.id.bytes && !c.unit.bytes)
+		return KIND_PLAIN;
+	if (c.own_bytes < path_bytes)
+		return KIND_INSIDE;
+	*ret_name = c.id.bytes ? c.id : (struct slice){ .text = path, .bytes = path_bytes };
+	return KIND_OWN;
+}
+
+/* Of a new entry. Returns whether its container or unit was there before, and has ended. A removal that nobody told of
+ * is known by its path: there is one cgroup at a path. */
+static bool entry_start(struct identity *id, struct entry *e)
+{
+	bool again = false;
+	struct entry *last;
+	struct slice name;
+
+	e->kind = (__u8)path_kind(e->path, &name);
+	if (e->kind != KIND_OWN)
+		return false;
+	HASH_FIND(started, id->last_started, name.text, name.bytes, last);
+	if (last) {
+		if (!strcmp(last->path, e->path))
+			entry_gone(id, last, time_now_ns());
+		again = last->gone_ns;
+		entry_unstart(id, last);
+	}
+	HASH_ADD_KEYPTR(started, id->last_started, name.text, name.bytes, e);
+	return again;
+}
+
 /* --- walks -------------------------------------------------------------------------------------------------- */
 
-void identity_learn(struct identity *id, __u64 cgroup_id, const char *path)
+void identity_learn(struct identity *id, __u64 cgroup_id, const char *path, __u64 made_ns)
 {
 	struct entry *e = entry_find(id, cgroup_id);
+	bool again = false;
 
 	if (!cgroup_id || cgroup_id == IDENTITY_VANISHED || path[0] != '/')
 		return;
@@ -281,16 +352,23 @@ void identity_learn(struct identity *id, __u64 cgroup_id, const char *path)
 		entry_free(id, e); /* it was "vanished", or its number is used a second time */
 		e = NULL;
 	}
-	if (!e)
+	if (!e) {
 		e = entry_new(id, cgroup_id, path);
+		again = e && entry_start(id, e);
+	}
 	if (!e)
 		return;
 	e->walk = id->walk;
+	if (made_ns)
+		e->made_ns = made_ns;
 	if (e->gone_ns) {
 		entry_dequeue(id, e);
 		e->gone_ns = 0;
 		entry_enqueue(id, e);
 	}
+	/* Last, because it may look up. */
+	if (again && id->restarted)
+		id->restarted(id->restarted_arg, cgroup_id, made_ns);
 }
 
 void identity_gone(struct identity *id, __u64 cgroup_id)
@@ -303,7 +381,7 @@ void identity_gone(struct identity *id, __u64 cgroup_id)
 
 static void walk_seen(void *arg, __u64 cgroup_id, const char *path)
 {
-	identity_learn(arg, cgroup_id, path);
+	identity_learn(arg, cgroup_id, path, 0);
 }
 
 static int identity_walk(struct identity *id, __u64 now_ns)
@@ -386,6 +464,90 @@ __u32 identity_pid(struct identity *id, __u64 cgroup_id, __u64 socket_cookie, co
 	snprintf(dir, sizeof(dir), "%s%s", id->mount, e->path);
 	return proc_pids_find(id->pids, dir, cgroup_id, socket_cookie, local, peer, time_now_ns());
 }
+
+/* --- cgroups whose statistics stand for a workload ------------------------------------------------------------ */
+
+/* '/' is less than all that may stand in a name: what is below a path follows it. */
+static int compare_paths(const void *left, const void *right)
+{
+	const char *a = (*(const struct entry *const *)left)->path, *b = (*(const struct entry *const *)right)->path;
+
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	if (*a == *b || !*a || !*b)
+		return !!*a - !!*b;
+	if (*a == '/' || *b == '/')
+		return *a == '/' ? -1 : 1;
+	return (unsigned char)*a - (unsigned char)*b;
+}
+
+/* All entries by path; marks those that have one below them, living or not. NULL: no memory. */
+static struct entry **entries_sort(struct identity *id, size_t count)
+{
+	struct entry **sorted = calloc(count, sizeof(struct entry *)), *e, *next;
+	const char *below = "";
+	size_t at = 0;
+
+	if (!sorted)
+		return NULL;
+	HASH_ITER(hh, id->entries, e, next)
+		sorted[at++] = e;
+	qsort(sorted, count, sizeof(struct entry *), compare_paths);
+	for (at = count; at-- > 0;) {
+		size_t bytes = strlen(sorted[at]->path);
+
+		/* Several that ended and one that lives may have the same path. */
+		if (at + 1 < count && strcmp(sorted[at]->path, sorted[at + 1]->path))
+			below = sorted[at + 1]->path;
+		if (!strncmp(below, sorted[at]->path, bytes) && below[bytes] == '/')
+			sorted[at]->branch = true;
+	}
+	return sorted;
+}
+
+static bool cgroup_populated(const struct identity *id, const char *path)
+{
+	char name[2 * CGROUP_PATH_MAX], text[256];
+	ssize_t got;
+	int fd;
+
+	snprintf(name, sizeof(name), "%s%s/cgroup.events", id->mount, path);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	got = read(fd, text, sizeof(text));
+	close(fd);
+	return got > 0 && memmem(text, (size_t)got, "populated 1\n", strlen("populated 1\n"));
+}
+
+static bool entry_stands(const struct identity *id, struct entry *e)
+{
+	if (e->gone_ns)
+		return false;
+	if (e->kind != KIND_PLAIN)
+		return e->kind == KIND_OWN;
+	if (e->branch)
+		return false;
+	if (!e->populated)
+		e->populated = cgroup_populated(id, e->path);
+	return e->populated;
+}
+
+void identity_each(struct identity *id, void (*fn)(void *arg, __u64 cgroup_id, const char *path, __u64 made_ns),
+		   void *arg)
+{
+	size_t count = HASH_COUNT(id->entries);
+	struct entry **sorted = count ? entries_sort(id, count) : NULL;
+
+	for (size_t i = 0; sorted && i < count; i++)
+		if (entry_stands(id, sorted[i]))
+			fn(arg, sorted[i]->cgroup_id, sorted[i]->path, sorted[i]->made_ns);
+	free(sorted);
+}
+
+/* --- what is gone ---------------------------------------------------------------------------------------------- */
 
 /* Another cgroup of the same workload: one that lives if there is one, else the one that ended last. */
 static __u64 entry_heir(struct identity *id, const struct entry *leaving)
@@ -470,7 +632,8 @@ void identity_use(const struct identity *id, struct identity_use *ret)
 		.missed = id->missed,
 		.refused = id->refused,
 		.walks = id->walk,
-		.bytes = id->bytes + (id->entries ? HASH_OVERHEAD(hh, id->entries) : 0),
+		.bytes = id->bytes + (id->entries ? HASH_OVERHEAD(hh, id->entries) : 0) +
+			 (id->last_started ? HASH_OVERHEAD(started, id->last_started) : 0),
 	};
 }
 
@@ -507,6 +670,8 @@ struct identity *identity_new(const struct identity_options *options, struct why
 	id->bytes_max = (__u64)id->cgroups_max * BYTES_PER_CGROUP;
 	id->keep_ns = options->keep_ns ? options->keep_ns : IDENTITY_KEEP_NS;
 	id->walk_pause_ns = NS_PER_S / walks_per_s;
+	id->restarted = options->restarted;
+	id->restarted_arg = options->restarted_arg;
 	if (mount_choose(id, options, why))
 		goto out_free;
 

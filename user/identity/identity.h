@@ -23,6 +23,10 @@ struct identity_options {
 	unsigned cgroups_max; /* 0: IDENTITY_CGROUPS_MAX */
 	unsigned walks_per_s; /* walks that unknown ids may cause; 0: IDENTITY_WALKS_PER_S */
 	__u64 keep_ns;	      /* how long a cgroup that has ended is kept; 0: IDENTITY_KEEP_NS */
+	/* A container or unit was started again: there is a new cgroup at the path, or with the container id, of one that
+	 * ended and is still kept. @made_ns as of identity_learn(). May look up, not learn. NULL: nobody wants to know. */
+	void (*restarted)(void *arg, __u64 cgroup_id, __u64 made_ns);
+	void *restarted_arg;
 };
 
 #define IDENTITY_VANISHED    (~0ull) /* cgroup id of nobody: inherits from everybody who vanished before they were seen */
@@ -43,9 +47,18 @@ const struct workload *identity_lookup(struct identity *id, __u64 cgroup_id);
  * most, whatever the limit of walks says: every cgroup a snapshot tells of was there before the snapshot, so what is not
  * found now has vanished. */
 void identity_settle(struct identity *id, const __u64 *cgroup_ids, size_t count);
-/* What the kernel says. @path: below the cgroup2 root, hostile bytes, begins with '/'. */
-void identity_learn(struct identity *id, __u64 cgroup_id, const char *path);
+/* What the kernel says. @path: below the cgroup2 root, hostile bytes, begins with '/'. @made_ns: when it was made; 0: not
+ * known, it was there before. */
+void identity_learn(struct identity *id, __u64 cgroup_id, const char *path, __u64 made_ns);
 void identity_gone(struct identity *id, __u64 cgroup_id);
+
+/* Calls @fn for each cgroup that lives and whose statistics stand for a workload. They are hierarchical, so these are a
+ * container's or a unit's own cgroup, not those below it; and of the cgroups that belong to neither the leaves with
+ * processes, not the branches. Once reported, a leaf is reported while it lives, though its processes end; one that had
+ * a cgroup below it is a branch for good. Never the root. @made_ns as of identity_learn().
+ * Nothing counts as asked for by this. @fn may look up, not learn. */
+void identity_each(struct identity *id, void (*fn)(void *arg, __u64 cgroup_id, const char *path, __u64 made_ns),
+		   void *arg);
 
 /* Calls @forget for each cgroup that ended long enough ago: what was measured of it may be forgotten, nobody will ask
  * for it again. @heir: a cgroup of the same workload that stays, into which its series are to be merged so that the

@@ -22,6 +22,7 @@
 #include "model/hist.h"
 #include "model/selfstat.h"
 #include "signal/sched_class.h"
+#include "signal/sched_files.h"
 #include "signal/sched_neighbours.h"
 #include "signal/sched_series.h"
 #include "signal/signal.h"
@@ -56,6 +57,7 @@ struct sched {
 	struct control *control;
 	struct drain *drain;
 	struct sched_neighbours *neighbours;
+	struct sched_files *files;
 	unsigned shards;
 	struct sched_stat *stats; /* one entry of the table, zeros between uses */
 	__u64 *overflowed;	  /* one a possible CPU: sched_cpu.overflow when last looked at */
@@ -177,6 +179,9 @@ static int sched_prepare(struct sched *s, struct why *why)
 					     s->start_ns);
 	if (!s->drain || !s->stats || !s->overflowed || !s->neighbours)
 		return why_set(why, -ENOMEM, "no memory");
+	s->files = sched_files_new(s->ctx, s->ctx->features->cgroup_mount, why);
+	if (!s->files)
+		return -ENOMEM;
 	/* The entry that counts what has none of its own must be there before the table can be full. */
 	if (bpf_map_update_elem(bpf_map__fd(s->skel->maps.sched_table), &none, s->stats, BPF_NOEXIST))
 		return why_set(why, -errno, "cannot fill the table: %s", strerror(errno));
@@ -281,6 +286,7 @@ static void sched_unload(struct signal_ctx *ctx)
 	sched_detach(ctx);
 	drain_free(s->drain);
 	sched_neighbours_free(s->neighbours);
+	sched_files_free(s->files);
 	sched_bpf__destroy(s->skel);
 	free(s->overflowed);
 	free(s->stats);
@@ -429,6 +435,21 @@ static void sched_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 	/* An entry that was made since. */
 	bpf_map_delete_elem(bpf_map__fd(s->skel->maps.sched_table), &cgroup_id);
 	sched_neighbours_forget(s->neighbours, cgroup_id);
+	sched_files_forget(s->files, cgroup_id);
+}
+
+static void sched_cgroup(struct signal_ctx *ctx, __u64 cgroup_id, const char *path, __u64 made_ns)
+{
+	struct sched *s = ctx->priv;
+
+	sched_files_cgroup(s->files, cgroup_id, path, made_ns);
+}
+
+static void sched_restarted(struct signal_ctx *ctx, __u64 cgroup_id, __u64 time_ns)
+{
+	struct sched *s = ctx->priv;
+
+	sched_files_restarted(s->files, cgroup_id, time_ns);
 }
 
 /* ---- conservation, of waits */
@@ -452,7 +473,7 @@ static void sched_counts(struct signal_ctx *ctx, struct conservation *ret)
 static unsigned sched_tables(struct signal_ctx *ctx, struct table_use *ret, unsigned room)
 {
 	struct sched *s = ctx->priv;
-	const struct table_use uses[] = {
+	struct table_use uses[] = {
 		{
 			.name = "sched_table",
 			.used = drain_count(s->drain),
@@ -466,9 +487,11 @@ static unsigned sched_tables(struct signal_ctx *ctx, struct table_use *ret, unsi
 			.max = bpf_map__max_entries(s->skel->maps.sched_pairs),
 			.bytes = bpf_map__max_entries(s->skel->maps.sched_pairs) * (sizeof(struct sched_pair) + 56),
 		},
+		{ .name = NULL }, /* filled in below */
 	};
 	unsigned count = sizeof(uses) / sizeof(uses[0]);
 
+	sched_files_table(s->files, &uses[count - 1]);
 	if (count > room)
 		count = room;
 	memcpy(ret, uses, count * sizeof(uses[0]));
@@ -478,7 +501,8 @@ static unsigned sched_tables(struct signal_ctx *ctx, struct table_use *ret, unsi
 /* ---- the descriptor */
 
 static const struct metric *const sched_metrics[] = {
-	&sched_wait, &sched_longest, &sched_neighbour, &sched_off_cpu, &sched_unknown, &sched_untraced, NULL,
+	&sched_wait,	&sched_longest,	 &sched_neighbour,    &sched_off_cpu,
+	&sched_unknown, &sched_untraced, SCHED_FILES_METRICS, NULL,
 };
 
 static const struct column sched_columns[] = {
@@ -506,6 +530,8 @@ const struct signal sched_signal = {
 	.detach = sched_detach,
 	.decode = sched_decode,
 	.drain = sched_drain,
+	.cgroup = sched_cgroup,
+	.restarted = sched_restarted,
 	.forget = sched_forget,
 	.counts = sched_counts,
 	.tables = sched_tables,

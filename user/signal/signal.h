@@ -75,6 +75,11 @@ struct signal {
 	void (*detach)(struct signal_ctx *ctx); /* stops new data, keeps the maps */
 	int (*decode)(struct signal_ctx *ctx, const struct event_hdr *hdr); /* 0, or -EBADMSG: counted by the reader */
 	int (*drain)(struct signal_ctx *ctx, __u64 now_ns);		    /* tables -> series; once an interval */
+	/* Once an interval, after drain, for each cgroup that lives and whose statistics stand for a workload: see
+	 * identity_each(). @made_ns: when it was made, CLOCK_MONOTONIC; 0: it was there before */
+	void (*cgroup)(struct signal_ctx *ctx, __u64 cgroup_id, const char *path, __u64 made_ns);
+	/* A container or unit was started again in this new cgroup; @time_ns: when */
+	void (*restarted)(struct signal_ctx *ctx, __u64 cgroup_id, __u64 time_ns);
 	void (*tick)(struct signal_ctx *ctx, __u64 now_ns);    /* once a second: what an interval is too long for */
 	void (*mute)(struct signal_ctx *ctx, __u64 cgroup_id); /* filter it in the kernel; with kernel_filters only */
 	/* The cgroup is gone: delete its keys, and those whose series name it (ATTR_CGROUP): these handles end too. */
