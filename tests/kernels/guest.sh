@@ -121,15 +121,63 @@ expect post_continue 3 POST 201 curl -sS -o /dev/null -H 'Expect: 100-continue' 
 expect chunked_request 3 POST 201 curl -sS -o /dev/null -H 'Expect:' -H 'Transfer-Encoding: chunked' --data-binary @/tmp/body "$h/upload?[1-3]"
 expect sendfile 7 GET 200 curl -sS -o /dev/null "$h/big?[1-7]"
 
-# Segments that are lost, and come again. (busybox has a tc of its own and prefers it.)
+# Segments that are lost, and come again: what weir counts of all is what the kernel does. (busybox has a tc of its own and
+# prefers it.)
+snmp() { awk '$1 == "Tcp:" && $13 ~ /^[0-9]/ { print $13 }' /proc/net/snmp; }
+tcp_sum() { # metric label...: over all that have the labels
+	local name=$1
+	shift
+	awk -v name="weir_tcp_$name{" -v labels="$*" '
+		BEGIN { n = split(labels, label, " ") }
+		index($0, name) == 1 {
+			for (i = 1; i <= n; i++)
+				if (!index($0, label[i]))
+					next
+			sum += $NF
+		}
+		END { printf "%.6f\n", sum }' $page
+}
+again() { tcp_sum retransmits_total | cut -d. -f1; }
+same_again() {
+	scrape
+	kernel=$(($(snmp) - snmp0)) counted=$(($(again) - again0))
+	[ $counted = $kernel ]
+}
+scrape
+snmp0=$(snmp) again0=$(again)
 if /bin/tc qdisc add dev lo root netem loss 5% delay 1ms 2>/tmp/tc.log; then
 	expect netem_loss 61 GET 200 curl -sS -o /dev/null "$h/hello?[1-61]"
-	retransmitted=$(awk '$1 == "Tcp:" && $13 ~ /^[0-9]/ { print $13 }' /proc/net/snmp)
-	check netem_retransmits "$retransmitted segments retransmitted: the case shows nothing" [ "$retransmitted" -gt 0 ]
+	client curl -sS -o /dev/null "$h/big"
+	check netem_retransmits "no segment retransmitted: the case shows nothing" [ $(($(snmp) - snmp0)) -gt 0 ]
 	/bin/tc qdisc del dev lo root
+	await 100 same_again
+	check tcp_retransmits "the kernel $kernel, weir $counted" [ "$kernel" = "$counted" ]
+
+	# A round trip is twice the delay: each way passes the interface once.
+	/bin/tc qdisc add dev lo root netem delay 20ms
+	scrape
+	n0=$(tcp_sum rtt_duration_seconds_count '"/client"') s0=$(tcp_sum rtt_duration_seconds_sum '"/client"')
+	expect netem_delay 7 GET 200 curl -sS -o /dev/null -H 'Connection: close' "$h/hello?[1-7]"
+	/bin/tc qdisc del dev lo root
+	sampled() {
+		scrape
+		n1=$(tcp_sum rtt_duration_seconds_count '"/client"') s1=$(tcp_sum rtt_duration_seconds_sum '"/client"')
+		[ $((${n1%.*} - ${n0%.*})) -ge 7 ]
+	}
+	await 100 sampled
+	mean_us=$(awk -v n=$((${n1%.*} - ${n0%.*})) -v s0="$s0" -v s1="$s1" 'BEGIN { printf "%d", n ? (s1 - s0) / n * 1e6 : 0 }')
+	note "round trips of 40 ms: mean $mean_us us"
+	check tcp_rtt "delayed by 40 ms, weir $mean_us us" [ "$mean_us" -ge 38000 -a "$mean_us" -le 42000 ]
 else
 	not_ok netem_loss "no netem: $(tail -n 1 /tmp/tc.log)"
 fi
+
+# A port where nobody listens: both ends of the connection are told of once, as the client's failure.
+refused() { scrape; [ "$(tcp_sum connections_total '"/client"' 'error_type="refused"')" = 5.000000 ]; }
+for i in 1 2 3 4 5; do client curl -s -o /dev/null http://127.0.0.1:9; done
+await 100 refused
+check tcp_refused "$(grep 'weir_tcp_connections_total.*error' $page | tr '\n' ' ')" refused
+check tcp_conservation "$(grep '^weir_signal.*signal="tcp"' $page | tr '\n' ' ')" law_of tcp
 
 # Saturation: nginx is the witness of what it served. wrk cuts its connections off at the end, which is not a served request.
 whole() { echo $(($(sum "$1" "$2") - $(sum "$1" "$2" error_type=\"connection))); }
