@@ -99,7 +99,7 @@ def own_names(samples):
 
 
 def test_gzip_is_the_same_text(lab):
-    agent = lab.own(Weir(lab, "--interval=1h"))
+    agent = lab.own(Weir(lab, "--interval=1h", "--signals=http"))
     request = urllib.request.Request("http://127.0.0.1:%d/metrics" % agent.port, headers={"Accept-Encoding": "gzip"})
     with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"

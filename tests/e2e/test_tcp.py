@@ -209,7 +209,7 @@ def test_connections_and_bytes_are_exact_and_ends_know_each_other(lab, agent, ad
                 for p in points] == [(23, role, "container", other.name)]
         assert sum(p.count for p in snap.find("weir.tcp.handshake.duration", own, role=role)) == 23
         assert sum(p.count for p in snap.find("weir.tcp.connection.duration", own, role=role)) == 23
-        assert total(snap, "weir.tcp.connection.count", own) == 0
+        assert total(snap, "weir.tcp.active_connections", own) == 0
         assert sum(p.count for p in snap.find("weir.tcp.rtt.duration", own)) == 23
     for own, sent, got in ((client, 4099, 7001), (server, 7001, 4099)):
         assert total(snap, IO, own, network_io_direction="transmit") == 23 * sent
@@ -230,7 +230,7 @@ def test_living_connections_are_counted_while_they_live(lab, agent):
         assert len(into.recv(2000)) == 1009
     snap = settled(agent, cgroup, lambda s: total(s, CONNECTIONS, cgroup) >= 22, "11 connections, both ends")
     assert total(snap, CONNECTIONS, cgroup, role="client") == total(snap, CONNECTIONS, cgroup, role="server") == 11
-    assert total(snap, "weir.tcp.connection.count", cgroup) == 22
+    assert total(snap, "weir.tcp.active_connections", cgroup) == 22
     assert total(snap, IO, cgroup, network_io_direction="transmit") == 11 * 1009
     count = sum(p.count for p in snap.find("weir.tcp.rtt.duration", cgroup))
     again = agent.snapshot()  # nothing was sent meanwhile: no new sample, nothing twice
@@ -239,7 +239,7 @@ def test_living_connections_are_counted_while_they_live(lab, agent):
         out.close()
         into.close()
     listener.close()
-    snap = settled(agent, cgroup, lambda s: total(s, "weir.tcp.connection.count", cgroup) == 0, "all have ended")
+    snap = settled(agent, cgroup, lambda s: total(s, "weir.tcp.active_connections", cgroup) == 0, "all have ended")
     assert total(snap, CONNECTIONS, cgroup) == 22
     assert total(snap, IO, cgroup, network_io_direction="transmit") == 11 * 1009
     agent.law()
@@ -388,12 +388,12 @@ def test_sockets_older_than_the_agent_count_from_its_start_on(lab):
     assert total(snap, IO, cgroup, network_io_direction="receive") == 35
     assert total(snap, IO, cgroup, network_io_direction="transmit") == 35
     assert total(snap, CONNECTIONS, cgroup) == 0  # made before
-    assert total(snap, "weir.tcp.connection.count", cgroup) == 2
+    assert total(snap, "weir.tcp.active_connections", cgroup) == 2
     assert [p.attributes["network.local.port"] for p in snap.find("weir.tcp.listen.queue.limit", cgroup)] == [
         listener.getsockname()[1]]
     for s in (out, into, listener):
         s.close()
-    settled(agent, cgroup, lambda s: total(s, "weir.tcp.connection.count", cgroup) == 0, "they have ended")
+    settled(agent, cgroup, lambda s: total(s, "weir.tcp.active_connections", cgroup) == 0, "they have ended")
 
 
 STORM_C = r"""
@@ -476,7 +476,7 @@ def test_100000_short_connections_leave_nothing(lab, agent):
     snap = settled(agent, cgroup, lambda s: total(s, CONNECTIONS, cgroup) >= 200_020 - 20, "200,020 ends")
     lost = snap.value("weir.signal.lost", signal="tcp")
     assert 200_020 - lost <= total(snap, CONNECTIONS, cgroup) <= 200_020
-    assert total(snap, "weir.tcp.connection.count", cgroup) == 0
+    assert total(snap, "weir.tcp.active_connections", cgroup) == 0
     after = entries(agent)
     assert before and {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0) + 8} == {}
     agent.law()

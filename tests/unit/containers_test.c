@@ -20,7 +20,7 @@ static const struct metric connections = { .name = "weir.tcp.connections", .kind
 static const struct metric resets = { .name = "weir.tcp.resets", .kind = METRIC_SUM };
 static const struct metric drops = { .name = "weir.tcp.listen.drops", .kind = METRIC_SUM };
 static const struct metric rtt = { .name = "weir.tcp.rtt.duration", .unit = "s", .kind = METRIC_HIST };
-static const struct metric conns = { .name = "weir.tcp.connection.count", .kind = METRIC_GAUGE, .updown = true };
+static const struct metric conns = { .name = "weir.tcp.active_connections", .kind = METRIC_GAUGE, .updown = true };
 static const struct metric cpu = { .name = "container.cpu.time", .unit = "s", .kind = METRIC_SUM, .scale = 1e-9 };
 static const struct metric throttled = {
 	.name = "weir.container.cpu.throttled.time", .unit = "s", .kind = METRIC_SUM, .scale = 1e-9

@@ -36,7 +36,7 @@ const struct metric tcp_connections = {
 	.kind = METRIC_SUM,
 };
 const struct metric tcp_connection_count = {
-	.name = "weir.tcp.connection.count",
+	.name = "weir.tcp.active_connections",
 	.unit = "{connection}",
 	.text = "Connections that are established now.",
 	.kind = METRIC_GAUGE,

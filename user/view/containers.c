@@ -40,7 +40,7 @@ static const struct known_metric {
 	{ .name = "weir.tcp.listen.drops", .of = OF_TCP, .use = USE_TOTAL, .total = TOTAL_DROPS },
 	{ .name = "weir.tcp.connections", .of = OF_TCP, .use = USE_CONNECTS },
 	{ .name = "weir.tcp.rtt.duration", .of = OF_TCP, .use = USE_RTT },
-	{ .name = "weir.tcp.connection.count", .of = OF_TCP, .use = USE_CONNS },
+	{ .name = "weir.tcp.active_connections", .of = OF_TCP, .use = USE_CONNS },
 	{ .name = "container.cpu.time", .of = OF_SCHED, .use = USE_TOTAL, .total = TOTAL_CPU_NS },
 	{ .name = "weir.container.cpu.throttled.time", .of = OF_SCHED, .use = USE_TOTAL, .total = TOTAL_THROTTLED_NS },
 	{ .name = "weir.sched.run_queue.duration", .of = OF_SCHED, .use = USE_RUNQ },
