@@ -22,6 +22,7 @@
 #include "model/hist.h"
 #include "model/selfstat.h"
 #include "signal/sched_class.h"
+#include "signal/sched_files.h"
 #include "signal/sched_neighbours.h"
 #include "signal/sched_series.h"
 #include "signal/signal.h"
@@ -56,6 +57,7 @@ struct sched {
 	struct control *control;
 	struct drain *drain;
 	struct sched_neighbours *neighbours;
+	struct sched_files *files;
 	unsigned shards;
 	struct sched_stat *stats; /* one entry of the table, zeros between uses */
 	__u64 *overflowed;	  /* one a possible CPU: sched_cpu.overflow when last looked at */
@@ -254,6 +256,8 @@ static int sched_load(struct signal_ctx *ctx, struct why *why)
 	if (!err)
 		err = sched_prepare(s, why);
 	if (!err)
+		err = sched_files_new(ctx, &s->files, why);
+	if (!err)
 		err = sched_attach(s, why);
 	if (err)
 		goto out_unload;
@@ -281,6 +285,7 @@ static void sched_unload(struct signal_ctx *ctx)
 	sched_detach(ctx);
 	drain_free(s->drain);
 	sched_neighbours_free(s->neighbours);
+	sched_files_free(s->files);
 	sched_bpf__destroy(s->skel);
 	free(s->overflowed);
 	free(s->stats);
@@ -440,6 +445,23 @@ static void sched_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 	/* An entry that was made since. */
 	bpf_map_delete_elem(bpf_map__fd(s->skel->maps.sched_table), &cgroup_id);
 	sched_neighbours_forget(s->neighbours, cgroup_id);
+	sched_files_forget(s->files, cgroup_id);
+}
+
+/* ---- what the kernel counts in files */
+
+static void sched_cgroup(struct signal_ctx *ctx, __u64 cgroup_id, const char *path, __u64 made_ns)
+{
+	struct sched *s = ctx->priv;
+
+	sched_files_cgroup(s->files, cgroup_id, path, made_ns);
+}
+
+static void sched_restarted(struct signal_ctx *ctx, __u64 cgroup_id, __u64 time_ns)
+{
+	struct sched *s = ctx->priv;
+
+	sched_files_restarted(s->files, cgroup_id, time_ns);
 }
 
 /* ---- conservation, of waits */
@@ -463,7 +485,7 @@ static void sched_counts(struct signal_ctx *ctx, struct conservation *ret)
 static unsigned sched_tables(struct signal_ctx *ctx, struct table_use *ret, unsigned room)
 {
 	struct sched *s = ctx->priv;
-	const struct table_use uses[] = {
+	struct table_use uses[] = {
 		{
 			.name = "sched_table",
 			.used = drain_count(s->drain),
@@ -477,9 +499,11 @@ static unsigned sched_tables(struct signal_ctx *ctx, struct table_use *ret, unsi
 			.max = bpf_map__max_entries(s->skel->maps.sched_pairs),
 			.bytes = bpf_map__max_entries(s->skel->maps.sched_pairs) * (sizeof(struct sched_pair) + 56),
 		},
+		{ .name = NULL }, /* the files */
 	};
 	unsigned count = sizeof(uses) / sizeof(uses[0]);
 
+	sched_files_table(s->files, &uses[count - 1]);
 	if (count > room)
 		count = room;
 	memcpy(ret, uses, count * sizeof(uses[0]));
@@ -489,7 +513,8 @@ static unsigned sched_tables(struct signal_ctx *ctx, struct table_use *ret, unsi
 /* ---- the descriptor */
 
 static const struct metric *const sched_metrics[] = {
-	&sched_wait, &sched_longest, &sched_neighbour, &sched_off_cpu, &sched_unknown, &sched_untraced, NULL,
+	&sched_wait,	&sched_longest,	 &sched_neighbour,    &sched_off_cpu,
+	&sched_unknown, &sched_untraced, SCHED_FILES_METRICS, NULL,
 };
 
 static const struct column sched_columns[] = {
@@ -501,7 +526,8 @@ static const struct column sched_columns[] = {
 	{ .field = "wait_ns", .title = "WAIT", .width = 7, .format = COLUMN_DURATION_NS },
 	{ .field = "cpu", .title = "CPU", .width = 3, .format = COLUMN_NUMBER },
 	{ .field = "culprit.comm", .title = "CULPRIT", .width = -15, .format = COLUMN_TEXT },
-	{ .field = "culprit.container", .title = "CULPRIT-CONTAINER", .width = 0, .format = COLUMN_TEXT },
+	{ .field = "culprit.container", .title = "CULPRIT-CONTAINER", .width = -20, .format = COLUMN_TEXT },
+	{ .field = "event", .title = "EVENT", .width = 0, .format = COLUMN_TEXT },
 	{ .field = NULL },
 };
 
@@ -517,6 +543,8 @@ const struct signal sched_signal = {
 	.detach = sched_detach,
 	.decode = sched_decode,
 	.drain = sched_drain,
+	.cgroup = sched_cgroup,
+	.restarted = sched_restarted,
 	.forget = sched_forget,
 	.counts = sched_counts,
 	.tables = sched_tables,
