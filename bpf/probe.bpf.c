@@ -60,6 +60,22 @@ int probe_sk_storage_iter(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
+SEC("?tp_btf/tcp_cong_state_set")
+int BPF_PROG(probe_tp_congestion, struct sock *sk, __u8 state)
+{
+	return 0;
+}
+
+SEC("?iter/task_file")
+int probe_sock_from_file(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file; /* read once: what is checked must be what is passed */
+
+	if (file)
+		bpf_sock_from_file(file);
+	return 0;
+}
+
 SEC("?tp_btf/sched_switch")
 int BPF_PROG(probe_run_queues, bool preempt, struct task_struct *prev, struct task_struct *next)
 {

@@ -38,6 +38,24 @@ typedef struct {
 	__s64 counter;
 } atomic64_t;
 
+struct ns_common {
+	unsigned int inum; /* number of a namespace, as /proc/PID/ns shows it */
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
 struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
@@ -45,14 +63,25 @@ struct sock_common {
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num;
+	unsigned long skc_flags;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
 	atomic64_t skc_cookie;
 };
+
+typedef struct {
+	int counter;
+} atomic_t;
 
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	__u32 sk_shutdown;
 	int sk_err;
+	atomic_t sk_drops; /* of a listener: SYNs and connections that found no room */
+	__u32 sk_ack_backlog;
+	__u32 sk_max_ack_backlog;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
@@ -63,14 +92,53 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	__u32 icsk_rto; /* jiffies */
+	__u8 icsk_ca_state : 5;
+	__u8 icsk_pending;
+};
+
+struct minmax_sample {
+	__u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
 };
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 srtt_us; /* smoothed round-trip time << 3 */
+	struct minmax rtt_min;
 	__u32 rcv_nxt;
 	__u32 snd_una;
 	__u32 snd_nxt;
+	__u32 delivered;
+	__u64 bytes_sent; /* payload, what was sent again included */
+	__u64 bytes_received;
+	__u64 bytes_retrans;
+	__u32 total_retrans; /* segments */
+	__u32 dsack_dups;
+	__u32 rcv_ooopack;
+	__u32 chrono_stat[3]; /* jiffies busy, limited by the receiver's window, by the send buffer */
+};
+
+struct request_sock {
+	struct sock_common __req_common;
+};
+
+struct sk_buff {
+	char cb[48];
+	unsigned char *data;
+};
+
+struct tcp_skb_cb {
+	__u32 end_seq;
+	__u16 tcp_gso_segs;
+	__u8 tcp_flags; /* 16 bits wide since 4bbb1b2e2ec6 (6.18): the flags of old are the low ones */
+};
+
+struct socket {
+	struct sock *sk;
 };
 
 /* --- tasks ------------------------------------------------------------------------------------------------------- */
@@ -141,6 +209,22 @@ struct bpf_iter_meta {
 
 struct bpf_map {
 	__u32 id;
+};
+
+struct file;
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
 };
 
 struct bpf_iter__task {

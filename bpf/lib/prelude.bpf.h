@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include "weir_vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>

@@ -6,7 +6,8 @@
 # A column is what is attached during the measurement:
 #   none     nothing: the noise of the method
 #   empty    empty programs on the two hooks: the floor
-#   both     weir agent          server   weir agent --role=server
+#   both     weir agent --signals=http          server   the same with --role=server
+#   all      weir agent: every signal
 # In:  COLUMNS PAIRS SECONDS_EACH (of load) WARM (s), EXTRAS (words: fixed limited programs memory idle profile), DIRECTORY (of this file's
 #      companions), RUN (for sockets and logs), PORT, METRICS (port of /metrics)
 [ -r /job.env ] && . /job.env
@@ -109,20 +110,22 @@ stop_empty() {
 start_weir() { # argument...
 	(inside agent weir agent --prometheus=127.0.0.1:"$METRICS" --socket=off "$@") >"$RUN/agent.log" 2>&1 & agent=$!
 }
-start_both() { start_weir; }
-start_server() { start_weir --role=server; }
+start_both() { start_weir --signals=http; }
+start_server() { start_weir --signals=http --role=server; }
+start_all() { start_weir; }
 stop_both() {
 	kill $agent
 	await 100 agent_gone || { say "the agent did not end within 10 s"; kill -9 $agent; }
 	wait $agent 2>/dev/null
 }
 stop_server() { stop_both; }
+stop_all() { stop_both; }
 agent_gone() { ! kill -0 $agent 2>/dev/null || grep -q "^State:.Z" /proc/$agent/status 2>/dev/null; }
 
 # Whoever else hangs on these hooks makes every packet dearer, before and after.
 others() { bpftool cgroup show "$mount" | grep -c cgroup_inet; }
 
-is_weir() { [ "$column" = both ] || [ "$column" = server ]; }
+is_weir() { case $column in both | server | all) true ;; *) false ;; esac; }
 
 # From start to the first request that the agent shows: pokes nginx until it does.
 poke_until_seen() {

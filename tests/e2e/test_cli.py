@@ -420,6 +420,8 @@ def test_top_once_counts_the_interval(lab, wire, agent, through):
     assert rows["server"]["in_flight"] == 0
     _, clients = top_rows(text, wire.client_cgroup)
     assert clients["client"]["requests"] == 27
+    for row in table["containers"]:
+        assert list(row) == ["container", "tcp", "sched"]
 
 
 def test_top_text_is_aligned(lab, wire, agent):
@@ -427,7 +429,8 @@ def test_top_text_is_aligned(lab, wire, agent):
     for width in (60, 80, 100, 200):
         done = weir("top", "--once", "--interval=100ms", "--socket=" + agent.socket, env={"COLUMNS": str(width)})
         assert done.returncode == 0
-        for line in done.stdout.splitlines():
+        assert done.stdout.startswith("CONTAINER")
+        for line in filter(None, done.stdout.splitlines()):  # an empty one between the tables
             assert len(line) == width
 
 
@@ -536,6 +539,14 @@ def test_top_on_a_terminal(lab, wire, agent):
     more("sorted by")
     screen.send("p")
     more("P99")
+    screen.send("v")
+    more("RETR/S")
+    screen.send("n")
+    more("sorted by CONTAINER")
+    screen.send("?")
+    more("NEIGHBOUR: ")
+    screen.send("qv")
+    more("sorted by P99")  # each table keeps its order
     screen.send("/nobody")
     screen.read("_")
     more("nothing to show")
@@ -544,6 +555,17 @@ def test_top_on_a_terminal(lab, wire, agent):
     screen.resize(12, 60)
     more(name[:10])
     wire.hang_up(*ends)
+    screen.send("q")
+    assert screen.wait() == 0
+    assert screen.restored()
+
+
+def test_top_begins_with_the_table_of_the_sort_column(lab, agent):
+    screen = top_terminal(lab, agent, "--sort=runq")
+    screen.send("\x0c")
+    screen.read("sorted by RUNQ99")
+    screen.send("v\x0c")
+    screen.read("sorted by REQ/S")
     screen.send("q")
     assert screen.wait() == 0
     assert screen.restored()

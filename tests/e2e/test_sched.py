@@ -1,12 +1,13 @@
 """Waits for a CPU against what the kernel itself accounts, who ran meanwhile, and why threads leave the CPU."""
 
 import contextlib
+import json
 import os
 import re
-import signal
+import sys
 
 import pytest
-from lab import wait_until
+from lab import run, wait_until
 from weir import Trace, Weir
 
 WAIT = "weir.sched.run_queue.duration"
@@ -92,6 +93,20 @@ def waits(snap, cgroup):
     return sum(p.count for p in points), sum(p.sum_ns for p in points)
 
 
+def check_waits(seen, accounted):
+    """Both are (waits, nanoseconds). On a CPU that is never idle they are the same, to the nanosecond: tests/kernels sees
+    that. But where a kernel has threads whose switches it shows to nobody, the wait of who came after such a thread is
+    missing: never is one too many."""
+    print("weir %d waits %d ns, schedstat %d waits %d ns" % (*seen, *accounted))
+    assert accounted[0] - max(2, accounted[0] * 0.02) <= seen[0] <= accounted[0]
+    assert seen[1] <= accounted[1]
+    assert seen[1] >= accounted[1] * 0.98 - 10_000 * accounted[0] - 10 * MS * (accounted[0] - seen[0])
+
+
+def minus(after, before):
+    return after[0] - before[0], after[1] - before[1]
+
+
 def off(snap, cgroup):
     return {p.attributes["weir.sched.reason"]: p.value for p in snap.find(OFF, cgroup)}
 
@@ -136,19 +151,17 @@ def test_waits_are_those_that_the_kernel_accounts(lab, crowd):
     count, delay = schedstat(program.pid)
     snap = agent.snapshot()
     seen, total = waits(snap, victim)
-    print("schedstat %d waits %d ns, weir %d waits %d ns" % (count - count0, delay - delay0, seen - seen0, total - sum0))
-    assert seen - seen0 == count - count0 >= 211
-    # On a CPU that is never idle it is the same to the nanosecond.
-    assert total - sum0 == delay - delay0
+    assert count - count0 >= 211
+    check_waits((seen - seen0, total - sum0), (count - count0, delay - delay0))
     assert delay - delay0 > 211 * MS  # or this test shows nothing
 
     # Whom the long waits stood behind: the hogs, and together for about as long as those waits were.
     behind = neighbours(snap, victim)
     print(behind, total - sum0)
     assert {hog.name for hog in hogs} <= set(behind)
-    named = sum(behind[hog.name] for hog in hogs)
-    assert named == pytest.approx(total - sum0, rel=0.25)
-    assert named == pytest.approx(sum(behind.values()), rel=0.2)
+    assert sum(behind.values()) == pytest.approx(total - sum0, rel=0.1)
+    # Others of this machine may run there too.
+    assert sum(behind[hog.name] for hog in hogs) > sum(behind.values()) / 3
     longest = max(p.value for p in snap.find(LONGEST, victim))
     assert 0 <= longest <= max(p.max_ns for p in snap.find(WAIT, victim))
     # The hogs wait too, and never leave of their own will.
@@ -185,14 +198,14 @@ def test_cgroups_made_and_processes_moved_while_it_runs_are_told_apart(lab):
     program.work(23)
     snap, between = agent.snapshot(), schedstat(program.pid)
     first1 = waits(snap, first)
-    assert (first1[0] - first0[0], first1[1] - first0[1]) == (between[0] - before[0], between[1] - before[1])
+    check_waits(minus(first1, first0), minus(between, before))
     assert waits(snap, second) == (0, 0)
 
     second.enter(program.pid)
     program.work(29)
     snap, after = agent.snapshot(), schedstat(program.pid)
     assert waits(snap, first) == first1
-    assert waits(snap, second) == (after[0] - between[0], after[1] - between[1])
+    check_waits(waits(snap, second), minus(after, between))
     assert [p for p in snap.find(WAIT, "") if "otel.metric.overflow" in p.attributes] == []
     law(agent)
 
@@ -200,12 +213,15 @@ def test_cgroups_made_and_processes_moved_while_it_runs_are_told_apart(lab):
 def check_lines(records, hogs, least_ns):
     paths = {hog.path for hog in hogs}
     assert all(r["signal"] == "sched" and r["wait_ns"] >= least_ns for r in records)
+    behind = [r for r in records if r["culprit"]["container"]["cgroup"] in paths]
+    assert len(behind) > len(records) / 3  # others of this machine may run there too
     for record in records:
         assert record["duration_ns"] == record["wait_ns"]
         assert record["comm"] == "python3" and record["tid"] == record["pid"]
-        assert record["culprit"]["container"]["cgroup"] in paths
-        assert record["culprit"]["comm"] == "python3"
         assert 0 < record["culprit"]["ran_ns"] <= record["wait_ns"]
+    for record in behind:
+        assert record["culprit"]["comm"] == "python3"
+        assert record["culprit"]["pid"] in {pid for hog in hogs for pid in hog.pids()}
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -220,7 +236,6 @@ def test_a_trace_shows_long_waits_and_whom_they_stood_behind(lab, crowd, alone):
     records = trace.of(victim)
     assert {r["pid"] for r in records} == {program.pid}
     check_lines(records, hogs, 3 * MS)
-    assert {r["culprit"]["pid"] for r in records} <= {pid for hog in hogs for pid in hog.pids()}
     assert {r["cpu"] for r in records} == {max(os.sched_getaffinity(0))}
     status, said = trace.stop()
     assert status == 0
@@ -268,25 +283,39 @@ def test_time_off_the_cpu_has_its_reason(lab):
     law(agent)
 
 
-def table_used(agent):
-    return {p.attributes["table"]: p.value for p in agent.snapshot().find("weir.table.used", "", signal="sched")}
+def table_keys(agent):
+    """Cgroup ids that have an entry in the kernel's table."""
+    for number in agent.links()["map"]:
+        if json.loads(run("bpftool", "-j", "map", "show", "id", str(number)))["name"] == "sched_table":
+            dump = json.loads(run("bpftool", "-j", "map", "dump", "id", str(number)))
+            return {int.from_bytes(bytes(int(byte, 16) for byte in entry["key"]), sys.byteorder) for entry in dump}
+    raise AssertionError("the agent has no table")
 
 
-def test_short_processes_and_short_cgroups_leave_nothing(lab):
+def test_two_thousand_short_processes_make_one_entry(lab):
     agent = agent_of(lab)
     cgroup = lab.cgroup("short")
-    before = table_used(agent)
+    before = len(table_keys(agent))
     shell = lab.spawn("/bin/sh", "-c", "i=0; while [ $i -lt 2003 ]; do /bin/true; i=$((i+1)); done", cgroup=cgroup)
     assert shell.wait() == 0
     count, _ = waits(agent.snapshot(), cgroup)
     assert count >= 2003  # each has waited at least once: new threads are queued
-    after = table_used(agent)
-    assert after["sched_table"] <= before["sched_table"] + 2  # its own, and at most that of the test
+    after = table_keys(agent)
+    assert cgroup.id in after
+    assert len(after) < before + 100  # its own, and those that others of this machine make
+    law(agent)
 
-    for _ in range(23):
-        made = lab.cgroup("gone")
-        assert lab.spawn("/bin/true", cgroup=made).wait() == 0
-        os.rmdir(made.dir)
-    assert agent.snapshot().count(WAIT) > 0
-    wait_until(lambda: table_used(agent)["sched_table"] <= after["sched_table"] + 1, lambda: table_used(agent), 60)
+
+def test_cgroups_that_are_gone_leave_the_table(lab):
+    agent = agent_of(lab)
+    gone = [lab.cgroup("gone") for _ in range(23)]
+    for cgroup in gone:
+        assert lab.spawn("/bin/true", cgroup=cgroup).wait() == 0
+    ids = {cgroup.id for cgroup in gone}
+    assert ids <= table_keys(agent)
+    assert all(waits(agent.snapshot(), cgroup)[0] > 0 for cgroup in gone)
+    for cgroup in gone:
+        os.rmdir(cgroup.dir)
+    # Their names are kept for two minutes.
+    wait_until(lambda: not ids & table_keys(agent), lambda: "%d left" % len(ids & table_keys(agent)), 180, pause_s=1)
     law(agent)

@@ -52,7 +52,7 @@ sum() { # role cgroup label...
 law_of() {
 	awk -v signal="signal=\"$1\"" '
 		index($0, "weir_signal_seen_total{") == 1 && index($0, signal) { seen = $NF }
-		/^weir_signal_(delivered|filtered|lost)_total{/ && index($0, signal) { sum += $NF }
+		/^weir_signal_(delivered|filtered|lost)_total[{]/ && index($0, signal) { sum += $NF }
 		END { exit !(seen > 0 && seen == sum) }' $page
 }
 own() { # one of the agent's own counters, lost by all reasons together

@@ -321,26 +321,6 @@ static void routes_off_leave_one_series(void **state)
 	assert_int_not_equal(HTTP_LABEL_NONE, http_lookup_event(f->lookup, &one)->label);
 }
 
-/* Expected texts as inet_ntop(3) and RFC 5952 have them. */
-static void addresses_are_printed(void **state)
-{
-	static const struct {
-		const char *v6, *want;
-	} cases[] = {
-		{ "::ffff:192.0.2.1", "192.0.2.1:80" },
-		{ "2001:db8::1", "[2001:db8::1]:80" },
-		{ "::1", "[::1]:80" },
-		{ "2001:db8:1111:2222:3333:4444:5555:6666", "[2001:db8:1111:2222:3333:4444:5555:6666]:80" },
-	};
-	char got[HTTP_ADDRESS_ROOM];
-	__u8 address[16];
-
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		assert_int_equal(1, inet_pton(AF_INET6, cases[i].v6, address));
-		assert_string_equal(cases[i].want, http_address(address, 80, got));
-	}
-}
-
 static void path_is_cut_only_when_the_kernel_says_so(void **state)
 {
 	struct http_event e = event(HTTP_ROLE_SERVER, "GET /users/alice", 200);
@@ -373,7 +353,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(labels_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(bytes_have_the_direction_of_the_container, setup, teardown),
 		cmocka_unit_test_setup_teardown(routes_off_leave_one_series, setup_off, teardown),
-		cmocka_unit_test(addresses_are_printed),
 		cmocka_unit_test(path_is_cut_only_when_the_kernel_says_so),
 	};
 

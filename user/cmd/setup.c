@@ -139,6 +139,7 @@ int setup_filter(const struct options *options, struct span_filter *ret, struct 
 		{ "path", options->path },
 		{ "status", options->status },
 		{ "role", setup_role(options) },
+		{ "closed", options->closed ? "1" : NULL },
 	};
 
 	*ret = (struct span_filter){ .min_ns = options->min };

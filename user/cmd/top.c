@@ -1,4 +1,4 @@
-/* weir top: the table of containers, on a full screen, as text or as JSON. */
+/* weir top: the tables of requests and of containers, on a full screen, as text or as JSON. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -15,11 +15,12 @@
 #include "cmd/source.h"
 #include "view/filter.h"
 #include "view/screen.h"
-#include "view/top.h"
+#include "view/tables.h"
 
 #define OUT_MAX (64u << 20)
 
-_Static_assert(TOP_INFLIGHT == 9 && TOP_COLUMN_MAX == 10, "the order of --sort in options.def");
+_Static_assert(TOP_INFLIGHT == 9 && TOP_RETRANSMITS == 10 && TOP_THROTTLED == 16 && TOP_COLUMN_MAX == 17,
+	       "the order of --sort in options.def");
 
 struct top {
 	const struct options *options;
@@ -67,18 +68,18 @@ static int top_advance(struct top *top)
 
 static void top_print(struct top *top)
 {
-	struct top_table table;
+	struct top_tables tables;
 	int err;
 
-	if (top_table_init(&table, top->before, top->now, &top->table)) {
+	if (top_tables_init(&tables, top->before, top->now, &top->table)) {
 		top_memory(top);
 		return;
 	}
 	if (top->options->format == FORMAT_JSON)
-		top_json(&table, &top->out);
+		top_tables_json(&tables, &top->out);
 	else
-		top_text(&table, out_width(), &top->out);
-	top_table_done(&table);
+		top_tables_text(&tables, out_width(), &top->out);
+	top_tables_done(&tables);
 	err = out_write(&top->out);
 	if (err && err != -EPIPE)
 		why_set(&top->why, 0, "cannot write: %s", strerror(-err));
@@ -91,23 +92,23 @@ static void top_print(struct top *top)
 static void top_draw(struct top *top)
 {
 	struct top_options options = *screen_options(top->screen);
-	struct top_table interval, since = {};
+	struct top_tables interval, since = {};
 	bool detailed = screen_detailed(top->screen);
 
 	options.filter = top->table.filter;
 	options.quiet = true;
-	if (top_table_init(&interval, top->before, top->now, &options)) {
+	if (top_tables_init(&interval, top->before, top->now, &options)) {
 		top_memory(top);
 		return;
 	}
-	if (detailed && top_table_init(&since, top->first, top->now, &options)) {
-		top_table_done(&interval);
+	if (detailed && top_tables_init(&since, top->first, top->now, &options)) {
+		top_tables_done(&interval);
 		top_memory(top);
 		return;
 	}
 	screen_draw(top->screen, &interval, detailed ? &since : NULL);
-	top_table_done(&since);
-	top_table_done(&interval);
+	top_tables_done(&since);
+	top_tables_done(&interval);
 }
 
 static void top_tick(void *arg, __u64 late)
@@ -254,13 +255,18 @@ static enum exit_status top_run(const struct options *options)
 
 const struct command top_command = {
 	.name = "top",
-	.summary = "show the requests of each container: rate, errors, latency, bytes",
+	.summary = "show the requests of each container, and what TCP and the scheduler tell of it",
 	.verb = VERB_TOP,
 	.text = "Asks a running agent through its socket, or loads its own programs when there is none. On a terminal it\n"
-		"fills the screen (the key ? lists the keys); otherwise it prints one table, or one JSON object, each\n"
-		"interval. Errors are answers with an error status (5xx; for a client 4xx too) and exchanges without one.\n",
+		"fills the screen (the key v shows the other table, ? lists the keys); otherwise it prints both, or one\n"
+		"JSON object, each interval. Errors are answers with an error status (5xx; for a client 4xx too) and\n"
+		"exchanges without one. Columns of containers: RETR/S segments sent again, RTT50 and RTT99 round trips,\n"
+		"FAIL/S failed connects, RUNQ99 and WAITMAX time ready to run without a CPU, THROT% time stopped by the\n"
+		"CPU limit, NEIGHBOUR who had the CPU for the longest part of the waits.\n",
 	.example = "  weir top\n"
 		   "  weir top --once --interval=5s --sort=p99\n"
-		   "  weir top --once -o json | jq '.rows[] | [.container.name, .role, .requests_per_s]'\n",
+		   "  weir top --sort=retransmits\n"
+		   "  weir top --once -o json | jq '.rows[] | [.container.name, .role, .requests_per_s]'\n"
+		   "  weir top --once -o json | jq '.containers[] | [.container.name, .sched.neighbour]'\n",
 	.run = top_run,
 };

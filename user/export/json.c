@@ -74,6 +74,12 @@ static void put_int(struct buf *buf, const char *key, __s64 value)
 	buf_printf(buf, "%lld", value);
 }
 
+/* Signed: the id of those who vanished has all bits set, and readers of JSON know no unsigned numbers. */
+static void put_cgroup_id(struct buf *buf, __u64 cgroup_id)
+{
+	put_int(buf, "cgroup_id", (__s64)cgroup_id);
+}
+
 const struct json_member json_workload_members[JSON_WORKLOAD_MEMBERS] = {
 	{ "id", offsetof(struct workload, container_id), true },
 	{ "name", offsetof(struct workload, container_name), true },
@@ -96,7 +102,7 @@ int json_put_workload(struct buf *buf, const struct workload *who)
 		if (json_workload_members[i].always || (value && value[0]))
 			put_str(buf, json_workload_members[i].key, value);
 	}
-	put_uint(buf, "cgroup_id", who->cgroup_id);
+	put_cgroup_id(buf, who->cgroup_id);
 	return buf_add_char(buf, '}');
 }
 
@@ -228,7 +234,7 @@ static void put_point(struct buf *buf, const struct point *point, size_t metric)
 {
 	buf_add_char(buf, '{');
 	put_uint(buf, "metric", metric);
-	put_uint(buf, "cgroup_id", point->cgroup_id);
+	put_cgroup_id(buf, point->cgroup_id);
 	put_uint(buf, "start_ns", point->start_ns);
 	put_attrs(buf, point->attrs, point->attrs_count);
 	switch (point->metric->kind) {

@@ -62,6 +62,17 @@ static bool get_u64(const json_t *object, const char *key, __u64 *ret)
 	return true;
 }
 
+/* All bits set, here -1, is the id of those who vanished. */
+static bool get_cgroup_id(const json_t *object, __u64 *ret)
+{
+	const json_t *value = json_object_get(object, "cgroup_id");
+
+	if (!json_is_integer(value) || json_integer_value(value) < -1)
+		return false;
+	*ret = (__u64)json_integer_value(value);
+	return true;
+}
+
 static const char *get_str(const json_t *object, const char *key)
 {
 	return json_string_value(json_object_get(object, key));
@@ -90,7 +101,7 @@ static struct workload *workload_read(const json_t *object)
 		memcpy((char *)who + json_workload_members[i].offset, &(const char *){ at }, sizeof(const char *));
 		at = stpcpy(at, text ? text : "") + 1;
 	}
-	get_u64(object, "cgroup_id", &who->cgroup_id);
+	get_cgroup_id(object, &who->cgroup_id);
 	return who;
 }
 
@@ -215,7 +226,7 @@ static int point_read(const json_t *object, const struct json_metrics *metrics, 
 	int err;
 
 	if (!get_u64(object, "metric", &metric) || metric >= metrics->count ||
-	    !get_u64(object, "cgroup_id", &ret->cgroup_id) || !get_u64(object, "start_ns", &ret->start_ns))
+	    !get_cgroup_id(object, &ret->cgroup_id) || !get_u64(object, "start_ns", &ret->start_ns))
 		return -EBADMSG;
 	err = attrs_read(json_object_get(object, "attributes"), ret);
 	if (err)

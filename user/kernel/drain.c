@@ -14,6 +14,7 @@
 
 struct drained {
 	void *mine;
+	__u64 turn; /* read that found it last */
 	char key[]; /* key_bytes */
 };
 
@@ -21,6 +22,7 @@ struct drain {
 	struct drain_options options;
 	struct map known;
 	unsigned batch; /* 0: the kernel has none, key by key */
+	__u64 turn;
 	char *keys, *values;
 	unsigned count;
 };
@@ -64,6 +66,7 @@ static void drain_entry(struct drain *d, const void *key, const void *value)
 		}
 	}
 	d->count++;
+	e->turn = d->turn;
 	d->options.entry(d->options.arg, key, value, &e->mine);
 }
 
@@ -179,11 +182,45 @@ static int drain_keys(struct drain *d)
 	return 0;
 }
 
+/* Takes out those for which @doomed says so. Returns how many, or -ENOMEM. */
+static int drain_sweep(struct drain *d, bool (*doomed)(const struct drained *e, const void *arg), const void *arg,
+		       bool in_kernel)
+{
+	struct drained *e, **list;
+	unsigned count = 0;
+	size_t pos = 0;
+
+	if (!d->known.count)
+		return 0;
+	list = malloc(d->known.count * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	while ((e = map_next(&d->known, &pos)))
+		if (doomed(e, arg))
+			list[count++] = e;
+	for (unsigned i = 0; i < count; i++) {
+		e = list[i];
+		if (in_kernel)
+			bpf_map_delete_elem(d->options.map_fd, e->key);
+		map_del(&d->known, hash_bytes(e->key, d->options.key_bytes), e);
+		d->options.forget(d->options.arg, e->mine);
+		free(e);
+	}
+	free(list);
+	return (int)count;
+}
+
+static bool drained_gone(const struct drained *e, const void *turn)
+{
+	return e->turn != *(const __u64 *)turn;
+}
+
 int drain_read(struct drain *d)
 {
 	int err = 0;
 
 	d->count = 0;
+	d->turn++;
 	if (d->batch)
 		err = drain_batches(d);
 	/* Batches of hash maps: 057996380a42 (5.6). Nothing has been read when they are refused. */
@@ -191,32 +228,28 @@ int drain_read(struct drain *d)
 		d->batch = 0;
 	if (!d->batch)
 		err = drain_keys(d);
+	if (!err && d->options.evicting)
+		drain_sweep(d, drained_gone, &d->turn, false);
 	return err ? err : (int)d->count;
+}
+
+struct key_match {
+	bool (*match)(const void *key, const void *arg);
+	const void *arg;
+};
+
+static bool drained_matches(const struct drained *e, const void *arg)
+{
+	const struct key_match *m = arg;
+
+	return m->match(e->key, m->arg);
 }
 
 int drain_delete(struct drain *d, bool (*match)(const void *key, const void *arg), const void *arg)
 {
-	struct drained *e, **doomed;
-	unsigned count = 0;
-	size_t pos = 0;
+	const struct key_match m = { .match = match, .arg = arg };
 
-	if (!d->known.count)
-		return 0;
-	doomed = malloc(d->known.count * sizeof(*doomed));
-	if (!doomed)
-		return -ENOMEM;
-	while ((e = map_next(&d->known, &pos)))
-		if (match(e->key, arg))
-			doomed[count++] = e;
-	for (unsigned i = 0; i < count; i++) {
-		e = doomed[i];
-		bpf_map_delete_elem(d->options.map_fd, e->key);
-		map_del(&d->known, hash_bytes(e->key, d->options.key_bytes), e);
-		d->options.forget(d->options.arg, e->mine);
-		free(e);
-	}
-	free(doomed);
-	return (int)count;
+	return drain_sweep(d, drained_matches, &m, true);
 }
 
 size_t drain_used_bytes(const struct drain *d)

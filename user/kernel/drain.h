@@ -14,7 +14,8 @@ struct drain_options {
 	int map_fd;
 	unsigned key_bytes, value_bytes;
 	unsigned entries_max;
-	bool unlocked; /* values carry no spin lock */
+	bool unlocked; /* values carry no lock: each counter is whole, one may be ahead of another */
+	bool evicting; /* the kernel may delete keys (LRU): those that a read does not find are forgotten */
 	/* Called for each entry found. @mine: where the caller keeps what it remembers of this key, NULL at first. */
 	void (*entry)(void *arg, const void *key, const void *value, void **mine);
 	void (*forget)(void *arg, void *mine); /* the key has been deleted; @mine may be NULL */

@@ -80,8 +80,22 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.feature = FEATURE_SK_STORAGE_ITER,
 		.name = "listing of socket storage",
 		.since = "5ce6e77c7edf (5.9)",
-		.serves = "the number of requests in flight",
+		.serves = "the number of requests in flight; round-trip times and bytes of connections",
 		.remedy = "a kernel from 5.10 on",
+	},
+	[FEATURE_TP_CONGESTION] = {
+		.feature = FEATURE_TP_CONGESTION,
+		.name = "tracepoint of congestion states",
+		.since = "15fcdf6ae116 (5.16)",
+		.serves = "nothing: without it each acknowledgement is looked at while something is being sent again",
+		.remedy = "none is needed",
+	},
+	[FEATURE_SOCK_FROM_FILE] = {
+		.feature = FEATURE_SOCK_FROM_FILE,
+		.name = "sockets among open files",
+		.since = "4f19cab76136 (5.11)",
+		.serves = "connections and listeners older than weir",
+		.remedy = "none: they are counted from their first retransmission on",
 	},
 	[FEATURE_RUN_QUEUES] = {
 		.feature = FEATURE_RUN_QUEUES,
@@ -111,6 +125,8 @@ static const struct probe {
 	{ .feature = FEATURE_TP_BTF, .program = "probe_tp_btf" },
 	{ .feature = FEATURE_TP_BTF_SK_STORAGE, .program = "probe_tp_btf_sk_storage", .storage = true },
 	{ .feature = FEATURE_SK_STORAGE_ITER, .program = "probe_sk_storage_iter" },
+	{ .feature = FEATURE_TP_CONGESTION, .program = "probe_tp_congestion" },
+	{ .feature = FEATURE_SOCK_FROM_FILE, .program = "probe_sock_from_file" },
 	{ .feature = FEATURE_RUN_QUEUES, .program = "probe_run_queues" },
 	{ .feature = FEATURE_TASK_PT_REGS, .program = "probe_task_pt_regs" },
 };
@@ -249,7 +265,7 @@ static void probe_programs(struct features *f)
 	struct probe_bpf *skel;
 	struct why why;
 
-	/* Most kernels have them all: one load instead of eight, each of which reads the kernel's types. */
+	/* Most kernels have them all: one load instead of ten, each of which reads the kernel's types. */
 	if (!probe_load((1u << PROBES_COUNT) - 1, &skel, NULL)) {
 		for (size_t i = 0; i < PROBES_COUNT; i++)
 			feature_set(f, probes[i].feature);

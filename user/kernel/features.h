@@ -17,6 +17,8 @@ enum feature {
 	FEATURE_TP_BTF,		   /* typed tracepoints */
 	FEATURE_TP_BTF_SK_STORAGE, /* the state per socket from typed tracepoints too */
 	FEATURE_SK_STORAGE_ITER,   /* that state can be listed */
+	FEATURE_TP_CONGESTION,	   /* the tracepoint of congestion states */
+	FEATURE_SOCK_FROM_FILE,	   /* sockets can be found among the open files of processes */
 	FEATURE_RUN_QUEUES, /* the kernel's run queues and what it accounts of waits for a CPU, and a walk of threads */
 	FEATURE_TASK_PT_REGS, /* the system call that a thread is in */
 	FEATURES_COUNT

@@ -1,6 +1,7 @@
 #include "model/span.h"
 
 #include <stddef.h>
+#include <assert.h>
 #include <string.h>
 
 bool field_known(const struct field *field)
@@ -23,4 +24,22 @@ const struct field *span_field(const struct span *span, const char *name)
 		if (!strcmp(span->fields[i].name, name))
 			return &span->fields[i];
 	return NULL;
+}
+
+void span_str(struct span *span, const char *name, const char *str)
+{
+	assert(span->fields_count < SPAN_FIELDS_MAX);
+	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_STR, .str = str };
+}
+
+void span_uint(struct span *span, const char *name, __u64 unum)
+{
+	assert(span->fields_count < SPAN_FIELDS_MAX);
+	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_UINT, .unum = unum };
+}
+
+void span_who(struct span *span, const char *name, __u64 cgroup_id)
+{
+	assert(span->fields_count < SPAN_FIELDS_MAX);
+	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_WHO, .cgroup_id = cgroup_id };
 }

@@ -45,6 +45,11 @@ struct span {
 	struct field fields[SPAN_FIELDS_MAX];
 };
 
+/* Each adds a field; room for it is the caller's affair. @str is borrowed. */
+void span_str(struct span *span, const char *name, const char *str);
+void span_uint(struct span *span, const char *name, __u64 unum);
+void span_who(struct span *span, const char *name, __u64 cgroup_id); /* 0: left out */
+
 /* How a span is laid out as text, per signal: columns in order, then free-form parts. NULL name ends the array. */
 enum column_format {
 	COLUMN_TEXT,

@@ -19,9 +19,11 @@
 #include "kernel/features.h"
 #include "kernel/loader.h"
 #include "kernel/maps.h"
+#include "model/address.h"
 #include "model/hist.h"
 #include "model/intern.h"
 #include "model/selfstat.h"
+#include "model/slots.h"
 #include "signal/http_active.h"
 #include "signal/http_series.h"
 #include "signal/signal.h"
@@ -60,9 +62,7 @@ struct taken {
 	struct http_series series;
 	struct series *unrouted; /* entry without label */
 	__u64 count, sum_ns, request_bytes, response_bytes;
-	__u64 slots_sum;
-	__u16 low, stored; /* window of slots */
-	__u32 *slots;
+	struct slots slots;
 };
 
 /* One of the array http_cells: what goes to one key, and what was taken over of it. */
@@ -359,16 +359,6 @@ static void http_tell_label(struct http *h, const struct http_event *e, struct h
 	found->labelled_ns = e->hdr.time_ns;
 }
 
-static void span_str(struct span *span, const char *name, const char *str)
-{
-	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_STR, .str = str };
-}
-
-static void span_uint(struct span *span, const char *name, __u64 unum)
-{
-	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_UINT, .unum = unum };
-}
-
 /* The method as it came, when it is none that we know. */
 static const char *span_method(const struct http_event *e, char *ret, size_t room)
 {
@@ -390,7 +380,7 @@ static void http_span(struct http *h, const struct http_event *e, const struct h
 		.socket_cookie = e->socket_cookie,
 	};
 	char path_text[4 * HTTP_LINE_MAX + 1] = "", method[4 * HTTP_LINE_MAX + 1];
-	char local[HTTP_ADDRESS_ROOM], peer[HTTP_ADDRESS_ROOM];
+	char local[ADDRESS_ROOM], peer[ADDRESS_ROOM];
 	struct slice path;
 
 	if (http_event_target(e, &path))
@@ -406,8 +396,8 @@ static void http_span(struct http *h, const struct http_event *e, const struct h
 	span_uint(&span, "duration_ns", e->duration_ns);
 	span_uint(&span, "request_bytes", e->request_bytes);
 	span_uint(&span, "response_bytes", e->response_bytes);
-	span_str(&span, "local", http_address(e->local, e->local_port, local));
-	span_str(&span, "peer", http_address(e->peer, e->peer_port, peer));
+	span_str(&span, "local", address_port_text(e->local, e->local_port, local));
+	span_str(&span, "peer", address_port_text(e->peer, e->peer_port, peer));
 	span_uint(&span, "rtt_ns", e->rtt_us * NS_PER_US);
 	h->ctx->sink->span(h->ctx->sink, &span);
 }
@@ -437,50 +427,6 @@ static int http_decode(struct signal_ctx *ctx, const struct event_hdr *hdr)
 
 /* ---- drain */
 
-/* Makes room for the slots low..high beside what is stored. */
-static int taken_widen(struct taken *t, unsigned low, unsigned high)
-{
-	unsigned new_low = t->stored && t->low < low ? t->low : low;
-	unsigned new_high = t->stored && t->low + t->stored - 1u > high ? t->low + t->stored - 1u : high;
-	__u32 *slots;
-
-	if (t->stored && new_low == t->low && new_high == t->low + t->stored - 1u)
-		return 0;
-	slots = calloc(new_high - new_low + 1, sizeof(*slots));
-	if (!slots)
-		return -ENOMEM;
-	if (t->stored)
-		memcpy(slots + (t->low - new_low), t->slots, t->stored * sizeof(*slots));
-	free(t->slots);
-	t->slots = slots;
-	t->low = new_low;
-	t->stored = new_high - new_low + 1;
-	return 0;
-}
-
-static __u32 taken_slot(const struct taken *t, unsigned slot)
-{
-	return slot >= t->low && slot < (unsigned)t->low + t->stored ? t->slots[slot - t->low] : 0;
-}
-
-/* What is new in @stat's slots; the counters are 32 bits wide and may wrap. Returns how many, and where they lie. */
-static __u64 taken_differences(const struct taken *t, const struct http_stat *stat, __u32 *ret_new, unsigned *ret_low,
-			       unsigned *ret_high)
-{
-	__u64 sum = 0;
-
-	for (unsigned i = 0; i < HIST_SLOTS; i++) {
-		ret_new[i] = stat->slots[i] - taken_slot(t, i);
-		if (!ret_new[i])
-			continue;
-		if (!sum)
-			*ret_low = i;
-		*ret_high = i;
-		sum += ret_new[i];
-	}
-	return sum;
-}
-
 static struct taken *taken_new(struct http *h, const struct http_key *key)
 {
 	struct taken *t = calloc(1, sizeof(*t));
@@ -499,31 +445,25 @@ static void table_entry(void *arg, const void *key, const void *value, void **mi
 {
 	const struct http_stat *stat = value;
 	__u32 new[HIST_SLOTS];
-	unsigned low = 0, high = 0;
 	struct http *h = arg;
 	struct taken *t = *mine;
 	__u64 sum;
 
 	if (!t && stat->count)
 		*mine = t = taken_new(h, key);
-	if (!t || (stat->count == t->count && stat->count == t->slots_sum))
+	if (!t || (stat->count == t->count && stat->count == t->slots.sum))
 		return;
-	sum = taken_differences(t, stat, new, &low, &high);
-	if (sum && taken_widen(t, low, high))
-		return;
+	sum = slots_take(&t->slots, stat->slots, new);
 	series_add_slots(t->series.duration, new, stat->sum_ns - t->sum_ns,
 			 stat->max_interval == h->control->interval ? stat->max_ns : 0);
 	http_series_add_bytes(h->lookup, &t->series, stat->request_bytes - t->request_bytes,
 			      stat->response_bytes - t->response_bytes);
 	if (t->unrouted)
 		series_add(t->unrouted, sum);
-	for (unsigned i = low; sum && i <= high; i++)
-		t->slots[i - t->low] = stat->slots[i];
 	t->count = stat->count;
 	t->sum_ns = stat->sum_ns;
 	t->request_bytes = stat->request_bytes;
 	t->response_bytes = stat->response_bytes;
-	t->slots_sum += sum;
 	h->drained += sum;
 }
 
@@ -533,7 +473,7 @@ static void table_forget(void *arg, void *mine)
 
 	if (!t)
 		return;
-	free(t->slots);
+	slots_done(&t->slots);
 	free(t);
 }
 

@@ -1,18 +1,16 @@
 #include "signal/http_active.h"
 
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/map.h"
 #include "base/str.h"
 #include "base/why.h"
 #include "http.h"
-#include "kernel/loader.h"
+#include "kernel/iter.h"
 #include "model/intern.h"
 
 /* Groups of cgroup and role; what is beyond is not shown. */
@@ -64,16 +62,13 @@ static bool group_same(const void *item, const void *key)
 int http_active_new(struct bpf_program *prog, int map_fd, struct aggregate *aggregate, __u64 start_ns,
 		    struct http_active **ret, struct why *why)
 {
-	union bpf_iter_link_info info = { .map.map_fd = map_fd };
-	DECLARE_LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
 	struct http_active *a = calloc(1, sizeof(*a));
+	int err;
 
 	if (!a)
 		return why_set(why, -ENOMEM, "no memory");
-	a->link = bpf_program__attach_iter(prog, &opts);
-	if (!a->link) {
-		int err = why_set(why, -errno, "cannot walk the connections: %s", strerror(errno));
-
+	err = iter_attach(prog, map_fd, &a->link, why);
+	if (err) {
 		free(a);
 		return err;
 	}
@@ -136,37 +131,20 @@ void http_active_show(struct http_active *a, __u64 cgroup_id, __u32 role)
 	http_active_add(a, &row);
 }
 
-/* The kernel writes whole rows; a read may end in the middle of one. */
-static int http_active_read(struct http_active *a, int fd)
+static void http_active_row(void *arg, const void *row)
 {
-	struct http_inflight rows[256];
-	size_t have = 0;
-	ssize_t got;
-
-	while ((got = read(fd, (char *)rows + have, sizeof(rows) - have)) > 0) {
-		size_t count = (have + got) / sizeof(rows[0]), used = count * sizeof(rows[0]);
-
-		for (size_t i = 0; i < count; i++)
-			http_active_add(a, &rows[i]);
-		have = have + got - used;
-		memmove(rows, (char *)rows + used, have);
-	}
-	return got < 0 ? -errno : 0;
+	http_active_add(arg, row);
 }
 
 int http_active_sample(struct http_active *a)
 {
 	struct group *g;
 	size_t pos = 0;
-	int fd, err;
+	int err;
 
-	fd = bpf_iter_create(bpf_link__fd(a->link));
-	if (fd < 0)
-		return -errno;
 	while ((g = map_next(&a->groups, &pos)))
 		g->count = 0;
-	err = http_active_read(a, fd);
-	close(fd);
+	err = iter_run(a->link, sizeof(struct http_inflight), http_active_row, a);
 	pos = 0;
 	while ((g = map_next(&a->groups, &pos)))
 		series_set(g->series, g->count);

@@ -1,6 +1,5 @@
 #include "signal/http_series.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "base/why.h"
+#include "model/address.h"
 #include "model/intern.h"
 
 const struct metric http_server_duration = {
@@ -122,25 +122,6 @@ const char *http_error_type(__u8 role, __u8 error, __u16 status)
 		return NULL;
 	snprintf(text, sizeof(text), "%u", status);
 	return intern_str(text);
-}
-
-static const char *address_print(const __u8 address[16], char ret[HTTP_ADDRESS_ROOM])
-{
-	static const __u8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-	bool v4 = memcmp(address, mapped, sizeof(mapped)) == 0;
-
-	if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + 12 : address, ret, HTTP_ADDRESS_ROOM))
-		*ret = '\0';
-	return ret;
-}
-
-const char *http_address(const __u8 address[16], __u16 port, char ret[HTTP_ADDRESS_ROOM])
-{
-	char text[HTTP_ADDRESS_ROOM];
-
-	address_print(address, text);
-	snprintf(ret, HTTP_ADDRESS_ROOM, strchr(text, ':') ? "[%.46s]:%u" : "%.46s:%u", text, port);
-	return ret;
 }
 
 bool http_event_path(const struct http_event *e, struct slice *ret, bool *ret_cut)
@@ -412,14 +393,14 @@ static void event_find(struct http_lookup *l, const struct http_event *e, struct
 		.error = e->error,
 	};
 	struct label label = { .cgroup_id = e->hdr.cgroup_id, .role = e->role };
-	char address[HTTP_ADDRESS_ROOM];
+	char address[ADDRESS_ROOM];
 	struct slice path;
 	bool cut;
 
 	if (http_event_path(e, &path, &cut))
 		label.route = routes_find(l->routes, e->hdr.cgroup_id, path.data, path.bytes, cut);
 	if (e->role == HTTP_ROLE_CLIENT) {
-		label.address = intern_str(address_print(e->peer, address));
+		label.address = intern_str(address_text(e->peer, address));
 		label.port = e->peer_port;
 	}
 	*ret = (struct http_found){ .route = label.route, .label = label_get(l, &label) };

@@ -60,8 +60,5 @@ const char *http_method_name(__u8 method); /* "_OTHER" when not one of ours */
 const char *http_version_name(__u8 version);
 /* error.type of an exchange, interned or static; NULL: it is no error for that role. */
 const char *http_error_type(__u8 role, __u8 error, __u16 status);
-/* "192.0.2.1:80", "[2001:db8::1]:80" */
-#define HTTP_ADDRESS_ROOM 64
-const char *http_address(const __u8 address[16], __u16 port, char ret[HTTP_ADDRESS_ROOM]);
 
 #endif

@@ -295,16 +295,6 @@ static void sched_unload(struct signal_ctx *ctx)
 
 /* ---- records: lines of a trace; what they tell of is counted in the table */
 
-static void span_str(struct span *span, const char *name, const char *str)
-{
-	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_STR, .str = str };
-}
-
-static void span_uint(struct span *span, const char *name, __u64 unum)
-{
-	span->fields[span->fields_count++] = (struct field){ .name = name, .type = FIELD_UINT, .unum = unum };
-}
-
 static void comm_text(const char comm[SCHED_COMM_MAX], char ret[4 * SCHED_COMM_MAX + 1])
 {
 	utf8_sanitise(comm, strnlen(comm, SCHED_COMM_MAX), ret, 4 * SCHED_COMM_MAX + 1);
@@ -319,8 +309,7 @@ static void span_culprit(struct sched *s, struct span *span, const struct sched_
 	span_uint(span, "culprit.pid", e->culprit_pid);
 	span_uint(span, "culprit.tid", e->culprit_tid);
 	span_uint(span, "culprit.ran_ns", e->culprit_ran_ns);
-	span->fields[span->fields_count++] =
-		(struct field){ .name = "culprit.container", .type = FIELD_WHO, .cgroup_id = cgroup_id };
+	span_who(span, "culprit.container", cgroup_id);
 }
 
 static int sched_decode(struct signal_ctx *ctx, const struct event_hdr *hdr)

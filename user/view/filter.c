@@ -88,6 +88,14 @@ static int set_min_ns(struct span_filter *filter, const char *value, struct why 
 	return 0;
 }
 
+static int set_closed(struct span_filter *filter, const char *value, struct why *why)
+{
+	if (strcmp(value, "1") && strcmp(value, "0") && *value)
+		return why_set(why, -EINVAL, "closed: '%.100s' is neither 0 nor 1", value);
+	filter->closed = !strcmp(value, "1");
+	return 0;
+}
+
 static int set_glob(char room[FILTER_TEXT_MAX], const char *key, const char *value, struct why *why)
 {
 	if (strlen(value) >= FILTER_TEXT_MAX)
@@ -123,6 +131,8 @@ int span_filter_set(struct span_filter *filter, const char *key, const char *val
 		return set_min(filter, value, why);
 	if (!strcmp(key, "min_ns"))
 		return set_min_ns(filter, value, why);
+	if (!strcmp(key, "closed"))
+		return set_closed(filter, value, why);
 	return why_set(why, -ENOENT, "there is no filter '%.100s'", key);
 }
 
@@ -187,6 +197,8 @@ bool span_filter_match(const struct span_filter *filter, const struct span *span
 {
 	if (filter->min_ns && field_number(span, "duration_ns") < filter->min_ns)
 		return false;
+	if (!filter->closed && !strcmp(field_text(span, "event"), "close"))
+		return false;
 	if (*filter->role && strcmp(filter->role, field_text(span, "role")))
 		return false;
 	return status_match(filter, span) && glob_any(filter->path, field_text(span, "path"), "") &&
@@ -219,6 +231,7 @@ void span_filter_query(const struct span_filter *filter, struct buf *out)
 	query_add(out, begin, "namespace", filter->namespace_name);
 	query_add(out, begin, "path", filter->path);
 	query_add(out, begin, "role", filter->role);
+	query_add(out, begin, "closed", filter->closed ? "1" : "");
 	if (filter->status && !filter->status_max)
 		query_add(out, begin, "status", "none");
 	else if (filter->status) {

@@ -1,5 +1,6 @@
 /* Which spans a person wants to see. Filled from the command line or from the query of the agent's API, with the same
- * keys and the same text: container, pod, namespace, path (globs: * and ?), role, status, min (a duration) and min_ns.
+ * keys and the same text: container, pod, namespace, path (globs: * and ?), role, status, min (a duration), min_ns and
+ * closed (1: also connections as they end).
  * Spans without the field that is asked for do not match. */
 #ifndef WEIR_VIEW_FILTER_H
 #define WEIR_VIEW_FILTER_H
@@ -19,7 +20,8 @@ struct span_filter {
 	__u64 min_ns;
 	bool status; /* status_min .. status_max is asked for; 0 .. 0: no answer came */
 	unsigned status_min, status_max;
-	char role[16];			 /* "": both */
+	bool closed;   /* spans whose event is "close" are wanted as well: there are as many as there are connections */
+	char role[16]; /* "": both */
 	char container[FILTER_TEXT_MAX]; /* "": all; matches name, id, id's first 12 digits, or service name */
 	char pod[FILTER_TEXT_MAX];	 /* name or UID */
 	char namespace_name[FILTER_TEXT_MAX];

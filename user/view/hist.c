@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/table.h"
 #include "view/keys.h"
+#include "view/rows.h"
 #include "view/since.h"
 #include "view/who.h"
 
@@ -23,10 +24,9 @@
 
 static const char *point_route(const struct point *point)
 {
-	for (unsigned i = 0; i < point->attrs_count; i++)
-		if (!strcmp(point->attrs[i].key, ROUTE_ATTRIBUTE) && point->attrs[i].type == ATTR_STR)
-			return point->attrs[i].str;
-	return "-";
+	const struct attr *route = point_attr(point, ROUTE_ATTRIBUTE);
+
+	return route && route->type == ATTR_STR ? route->str : "-";
 }
 
 static const char *or_dash(const char *text, const char *other)
@@ -280,11 +280,6 @@ static json_t *buckets_json(const struct hist *hist)
 		}
 	}
 	return array;
-}
-
-static json_t *quantile_json(const struct hist *hist, double q)
-{
-	return json_integer((json_int_t)llround(hist_quantile_ns(hist, q)));
 }
 
 /* Who it is about, by what the groups were made of. 0 or -1. */

@@ -22,9 +22,18 @@
 
 enum view { VIEW_TABLE, VIEW_DETAIL, VIEW_HELP };
 
+enum shown { SHOW_REQUESTS, SHOW_CONTAINERS, SHOW_MAX };
+
+struct order {
+	enum top_column sort;
+	bool ascending;
+};
+
 struct screen {
 	struct screen_options options;
-	struct top_options top;
+	struct top_options top; /* sorted as the table shown */
+	enum shown shown;
+	struct order order_other; /* of the table that is not shown */
 	enum view view;
 	bool searching; /* keys go into .search */
 	char search[SEARCH_MAX];
@@ -54,6 +63,8 @@ int screen_new(const struct screen_options *options, struct screen **ret, struct
 	screen->options = *options;
 	screen->top = options->top;
 	screen->top.search = screen->search;
+	screen->shown = top_sorts(options->top.sort) ? SHOW_REQUESTS : SHOW_CONTAINERS;
+	screen->order_other.sort = screen->shown == SHOW_REQUESTS ? TOP_CPU : TOP_RATE;
 	buf_init(&screen->text, 1 << 20);
 	*ret = screen;
 	return 0;
@@ -94,18 +105,59 @@ void screen_message(struct screen *screen, const char *text)
 
 /* ---- keys */
 
-static const struct sort_key {
+struct sort_key {
 	int key;
 	enum top_column column;
 	const char *text;
-} sort_keys[] = {
+};
+
+static const struct sort_key request_keys[] = {
 	{ 'r', TOP_RATE, "requests a second" },	     { 'e', TOP_ERRORS, "errors" },
 	{ '5', TOP_P50, "median latency" },	     { '9', TOP_P90, "90th percentile" },
 	{ 'p', TOP_P99, "99th percentile" },	     { 'm', TOP_MAX, "slowest request" },
 	{ 'b', TOP_BYTES, "bytes a second" },	     { 'a', TOP_INFLIGHT, "requests in flight" },
 	{ 'n', TOP_CONTAINER, "name of container" }, { 'o', TOP_ROLE, "role" },
 };
-#define SORT_KEYS_COUNT (sizeof(sort_keys) / sizeof(*sort_keys))
+
+static const struct sort_key container_keys[] = {
+	{ 'r', TOP_RETRANSMITS, "retransmitted segments a second" },
+	{ 'l', TOP_RTT, "99th percentile of the round-trip time" },
+	{ 'f', TOP_FAILED, "failed connects a second" },
+	{ 's', TOP_CONNS, "open connections" },
+	{ 'c', TOP_CPU, "CPU time" },
+	{ 'w', TOP_RUNQ, "99th percentile of the wait for a CPU" },
+	{ 'x', TOP_THROTTLED, "time throttled" },
+	{ 'n', TOP_CONTAINER, "name of container" },
+};
+
+/* What the two tables have of their own on the screen. */
+static const struct shown_text {
+	const struct sort_key *keys;
+	size_t keys_count;
+	const char *foot;
+	const char *about, *detail, *explain; /* of the help page, which fits on 24 lines */
+} shown_texts[SHOW_MAX] = {
+	[SHOW_REQUESTS] = {
+		.keys = request_keys,
+		.keys_count = sizeof(request_keys) / sizeof(*request_keys),
+		.foot = "q quit  ? help  / find  Enter detail  v table  t role  sort: r e 5 9 p m b a n o",
+		.about = "who serves and makes which requests, how fast, with what errors",
+		.detail = "latency histogram and routes",
+		.explain = "All figures are of the last interval. ERR%: answers with an error status (5xx; for a client\n"
+			   "4xx too) and exchanges that ended without one. ACTIVE: requests in flight now.\n",
+	},
+	[SHOW_CONTAINERS] = {
+		.keys = container_keys,
+		.keys_count = sizeof(container_keys) / sizeof(*container_keys),
+		.foot = "q quit  ? help  / find  Enter detail  v table  sort: r l f s c w x n",
+		.about = "what TCP and the scheduler tell of each container",
+		.detail = "round trips and waits for a CPU",
+		.explain = "All figures are of the last interval; CPU% 100 is one CPU. CONN: open now.\n"
+			   "FAIL/S: connects that failed. DROP/S: connections refused by a full listener.\n"
+			   "RUNQ99, WAITMAX: time ready to run without a CPU. THROT%: time stopped by the\n"
+			   "CPU limit. NEIGHBOUR: who had the CPU for the longest part of those waits.\n",
+	},
+};
 
 static void search_erase(struct screen *screen)
 {
@@ -136,11 +188,13 @@ static enum screen_wish key_search(struct screen *screen, int key)
 
 static enum screen_wish key_sort(struct screen *screen, int key)
 {
-	for (size_t i = 0; i < SORT_KEYS_COUNT; i++) {
-		if (sort_keys[i].key != key)
+	const struct shown_text *text = &shown_texts[screen->shown];
+
+	for (size_t i = 0; i < text->keys_count; i++) {
+		if (text->keys[i].key != key)
 			continue;
-		screen->top.ascending = screen->top.sort == sort_keys[i].column && !screen->top.ascending;
-		screen->top.sort = sort_keys[i].column;
+		screen->top.ascending = screen->top.sort == text->keys[i].column && !screen->top.ascending;
+		screen->top.sort = text->keys[i].column;
 		return SCREEN_TABLE;
 	}
 	return SCREEN_NOTHING;
@@ -181,6 +235,17 @@ static void role_next(struct screen *screen)
 	screen->top.role = !role ? "server" : !strcmp(role, "server") ? "client" : NULL;
 }
 
+/* Each table keeps its order while the other is shown. */
+static void shown_next(struct screen *screen)
+{
+	struct order order = { .sort = screen->top.sort, .ascending = screen->top.ascending };
+
+	screen->top.sort = screen->order_other.sort;
+	screen->top.ascending = screen->order_other.ascending;
+	screen->order_other = order;
+	screen->shown = screen->shown == SHOW_REQUESTS ? SHOW_CONTAINERS : SHOW_REQUESTS;
+}
+
 static enum screen_wish key_table(struct screen *screen, int key)
 {
 	switch (key) {
@@ -193,7 +258,11 @@ static enum screen_wish key_table(struct screen *screen, int key)
 		screen->searching = true;
 		return SCREEN_TABLE;
 	case 't':
-		role_next(screen);
+		if (screen->shown == SHOW_REQUESTS)
+			role_next(screen);
+		return SCREEN_TABLE;
+	case 'v':
+		shown_next(screen);
 		return SCREEN_TABLE;
 	case '\r':
 	case '\n':
@@ -284,38 +353,66 @@ static unsigned lines_draw(const struct buf *text, unsigned first, int top, int 
 	return count;
 }
 
-static bool is_selected(const struct screen *screen, const struct top_row *row)
+/* The table that is shown, as far as both are alike. */
+
+static size_t shown_count(const struct screen *screen, const struct top_tables *tables)
 {
-	return !strncmp(screen->selected_key, who_key(row->who), sizeof(screen->selected_key) - 1) &&
-	       !strcmp(screen->selected_role, row->role);
+	return screen->shown == SHOW_REQUESTS ? tables->requests.rows_count : tables->containers.rows_count;
 }
 
-static const struct top_row *selected_row(const struct screen *screen, const struct top_table *table)
+static const struct workload *shown_who(const struct screen *screen, const struct top_tables *tables, size_t row)
 {
-	for (size_t i = 0; i < table->rows_count; i++)
-		if (is_selected(screen, &table->rows[i]))
-			return &table->rows[i];
-	return NULL;
+	return screen->shown == SHOW_REQUESTS ? tables->requests.rows[row].who : tables->containers.rows[row].who;
 }
 
-static void select_row(struct screen *screen, const struct top_table *table)
+/* "" where rows are not told apart by it. */
+static const char *shown_role(const struct screen *screen, const struct top_tables *tables, size_t row)
 {
-	long place = screen->selected;
-	long last = (long)table->rows_count - 1;
+	return screen->shown == SHOW_REQUESTS ? tables->requests.rows[row].role : "";
+}
 
-	for (size_t i = 0; i < table->rows_count; i++)
-		if (is_selected(screen, &table->rows[i]))
-			place = i;
+static bool shown_bad(const struct screen *screen, const struct top_tables *tables, size_t row)
+{
+	const __u64 *totals;
+
+	if (screen->shown == SHOW_REQUESTS)
+		return tables->requests.rows[row].errors;
+	totals = tables->containers.rows[row].totals;
+	return totals[TOTAL_FAILED] || totals[TOTAL_DROPS];
+}
+
+static bool is_selected(const struct screen *screen, const struct top_tables *tables, size_t row)
+{
+	return !strncmp(screen->selected_key, who_key(shown_who(screen, tables, row)),
+			sizeof(screen->selected_key) - 1) &&
+	       !strcmp(screen->selected_role, shown_role(screen, tables, row));
+}
+
+/* Its place; -1: it is not in this table. */
+static long selected_row(const struct screen *screen, const struct top_tables *tables)
+{
+	for (size_t i = 0; i < shown_count(screen, tables); i++)
+		if (is_selected(screen, tables, i))
+			return (long)i;
+	return -1;
+}
+
+static void select_row(struct screen *screen, const struct top_tables *tables)
+{
+	long found = selected_row(screen, tables);
+	long place = found < 0 ? (long)screen->selected : found;
+	long last = (long)shown_count(screen, tables) - 1;
+
 	place += screen->moves;
 	screen->moves = 0;
 	place = place > last ? last : place;
 	place = place < 0 ? 0 : place;
 	screen->selected = place;
-	screen->rows_count = table->rows_count;
+	screen->rows_count = last + 1;
 	if (last < 0)
 		return;
-	str_copy(screen->selected_key, sizeof(screen->selected_key), who_key(table->rows[place].who));
-	str_copy(screen->selected_role, sizeof(screen->selected_role), table->rows[place].role);
+	str_copy(screen->selected_key, sizeof(screen->selected_key), who_key(shown_who(screen, tables, place)));
+	str_copy(screen->selected_role, sizeof(screen->selected_role), shown_role(screen, tables, place));
 }
 
 /* First row on the screen, such that the selected one is. */
@@ -329,25 +426,36 @@ static void scroll_rows(struct screen *screen, size_t room)
 		screen->first = screen->rows_count > room ? screen->rows_count - room : 0;
 }
 
-static void status_draw(struct screen *screen, const struct top_table *table)
+static void status_requests(const struct screen *screen, const struct top_table *table, struct buf *out)
 {
-	char clock[TIME_ROOM];
 	double requests = 0;
 
 	for (size_t i = 0; i < table->rows_count; i++)
 		requests += table->rows[i].hist.count;
 	if (table->interval_ns)
 		requests /= table->interval_ns / 1e9;
-	time_format_clock(table->time_unix_ns, clock);
-	buf_reset(&screen->text);
-	buf_printf(&screen->text, "weir  %.8s  %zu rows  %.1f requests/s  sorted by %s%s%s  every %g s  %s", clock,
-		   table->rows_count, requests, top_column_title(screen->top.sort),
-		   screen->top.ascending ? " (reversed)" : "",
+	buf_printf(out, "%zu rows  %.1f requests/s  sorted by %s%s%s", table->rows_count, requests,
+		   top_column_title(screen->top.sort), screen->top.ascending ? " (reversed)" : "",
 		   !screen->top.role			 ? ""
 		   : !strcmp(screen->top.role, "server") ? "  only servers"
-							 : "  only clients",
-		   screen->options.interval_ms / 1000.0, screen->options.source);
-	line_draw(0, screen->text.data, screen->text.used, A_NORMAL);
+							 : "  only clients");
+}
+
+static void status_draw(struct screen *screen, const struct top_tables *tables)
+{
+	struct buf *out = &screen->text;
+	char clock[TIME_ROOM];
+
+	time_format_clock(tables->requests.time_unix_ns, clock);
+	buf_reset(out);
+	buf_printf(out, "weir  %.8s  ", clock);
+	if (screen->shown == SHOW_REQUESTS)
+		status_requests(screen, &tables->requests, out);
+	else
+		buf_printf(out, "%zu containers  sorted by %s%s", tables->containers.rows_count,
+			   containers_sort_title(screen->top.sort), screen->top.ascending ? " (reversed)" : "");
+	buf_printf(out, "  every %g s  %s", screen->options.interval_ms / 1000.0, screen->options.source);
+	line_draw(0, out->data, out->used, A_NORMAL);
 }
 
 static void foot_draw(const struct screen *screen)
@@ -360,24 +468,27 @@ static void foot_draw(const struct screen *screen)
 	} else if (screen->message[0]) {
 		line_draw(LINES - 1, screen->message, strlen(screen->message), A_BOLD);
 	} else {
-		static const char help[] = "q quit  ? help  / search  Enter detail  t role  sort: r e 5 9 p m b a n o";
+		const char *help = shown_texts[screen->shown].foot;
 
-		line_draw(LINES - 1, help, sizeof(help) - 1, A_DIM);
+		line_draw(LINES - 1, help, strlen(help), A_DIM);
 	}
 }
 
 /* The text of the table is made for all rows and shown in part: the columns are the same as those of --once. */
-static void table_draw(struct screen *screen, const struct top_table *table)
+static void table_draw(struct screen *screen, const struct top_tables *tables)
 {
 	size_t room = LINES > HEADER_LINES + 1 ? LINES - HEADER_LINES - 1 : 0;
 	const char *at;
 	size_t line = 0;
 
-	select_row(screen, table);
+	select_row(screen, tables);
 	scroll_rows(screen, room);
-	status_draw(screen, table);
+	status_draw(screen, tables);
 	buf_reset(&screen->text);
-	top_text(table, COLS, &screen->text);
+	if (screen->shown == SHOW_REQUESTS)
+		top_text(&tables->requests, COLS, &screen->text);
+	else
+		containers_text(&tables->containers, COLS, &screen->text);
 	at = screen->text.data;
 	line_draw(1, at, strcspn(at, "\n"), A_REVERSE);
 	for (at += strcspn(at, "\n"); *at && *++at; at += strcspn(at, "\n"), line++) {
@@ -385,11 +496,11 @@ static void table_draw(struct screen *screen, const struct top_table *table)
 
 		if (line < screen->first || line >= screen->first + room)
 			continue;
-		if (table->rows[line].errors && has_colors())
+		if (shown_bad(screen, tables, line) && has_colors())
 			attributes |= COLOR_PAIR(1);
 		line_draw(HEADER_LINES + line - screen->first, at, strcspn(at, "\n"), attributes);
 	}
-	if (!table->rows_count)
+	if (!screen->rows_count)
 		line_draw(HEADER_LINES + 1, "  nothing to show", 17, A_DIM);
 }
 
@@ -429,43 +540,73 @@ static void routes_draw(const struct top_row *row, struct buf *out)
 	}
 }
 
-static void detail_text(struct screen *screen, const struct top_table *interval, const struct top_table *since,
-			const struct top_row *row)
+static void detail_requests(const struct top_tables *interval, const struct top_table *since, long now, size_t place,
+			    struct buf *out)
 {
-	const struct top_row *now = selected_row(screen, interval);
+	const struct top_row *row = &since->rows[place];
 	char seconds[STR_NUMBER_ROOM];
-	struct buf *out = &screen->text;
-	unsigned bars = LINES > 30 ? LINES / 2 - 4 : 11;
 
-	buf_reset(out);
-	who_print(row->who, out);
-	buf_printf(out, "  %s\n", row->role);
-	who_draw(row->who, out);
-	buf_add_char(out, '\n');
-	top_text(&(struct top_table){ .interval_ns = interval->interval_ns,
-				      .rows_count = now ? 1 : 0,
-				      .rows = (struct top_row *)now },
+	top_text(&(struct top_table){ .interval_ns = interval->requests.interval_ns,
+				      .rows_count = now < 0 ? 0 : 1,
+				      .rows = now < 0 ? NULL : &interval->requests.rows[now] },
 		 COLS, out);
 	buf_printf(out, "\nlatency of %llu requests in %s\n", (unsigned long long)row->hist.count,
 		   str_format_duration(since->interval_ns, seconds));
-	hist_draw(&row->hist, COLS, bars, out);
+	hist_draw(&row->hist, COLS, LINES > 30 ? LINES / 2 - 4 : 11, out);
 	routes_draw(row, out);
 }
 
-static void detail_draw(struct screen *screen, const struct top_table *interval, const struct top_table *since)
+static void detail_containers(const struct top_tables *interval, const struct containers_table *since, long now,
+			      size_t place, struct buf *out)
 {
-	const struct top_row *row = selected_row(screen, since);
+	const struct containers_row *row = &since->rows[place];
+	unsigned bars = LINES > 40 ? LINES / 2 - 9 : 11;
+	char seconds[STR_NUMBER_ROOM];
+
+	str_format_duration(since->interval_ns, seconds);
+	containers_text(&(struct containers_table){ .interval_ns = interval->containers.interval_ns,
+						    .rows_count = now < 0 ? 0 : 1,
+						    .rows = now < 0 ? NULL : &interval->containers.rows[now] },
+			COLS, out);
+	buf_printf(out, "\n%llu round-trip times in %s\n", (unsigned long long)row->rtt.count, seconds);
+	hist_draw(&row->rtt, COLS, bars, out);
+	buf_printf(out, "\n%llu waits for a CPU in %s\n", (unsigned long long)row->runq.count, seconds);
+	hist_draw(&row->runq, COLS, bars, out);
+}
+
+static void detail_text(struct screen *screen, const struct top_tables *interval, const struct top_tables *since,
+			size_t place)
+{
+	const struct workload *who = shown_who(screen, since, place);
+	const char *role = shown_role(screen, since, place);
+	long now = selected_row(screen, interval);
+	struct buf *out = &screen->text;
+
+	buf_reset(out);
+	who_print(who, out);
+	buf_printf(out, "%s%s\n", *role ? "  " : "", role);
+	who_draw(who, out);
+	buf_add_char(out, '\n');
+	if (screen->shown == SHOW_REQUESTS)
+		detail_requests(interval, &since->requests, now, place, out);
+	else
+		detail_containers(interval, &since->containers, now, place, out);
+}
+
+static void detail_draw(struct screen *screen, const struct top_tables *interval, const struct top_tables *since)
+{
+	long place = selected_row(screen, since);
 	unsigned room = LINES > 1 ? LINES - 1 : 1;
 	unsigned count;
 	long first = (long)screen->detail_first + screen->moves;
 
 	screen->moves = 0;
-	if (!row) {
+	if (place < 0) {
 		screen->view = VIEW_TABLE;
 		table_draw(screen, interval);
 		return;
 	}
-	detail_text(screen, interval, since, row);
+	detail_text(screen, interval, since, place);
 	count = 0;
 	for (const char *at = screen->text.data; *at; at++)
 		count += *at == '\n';
@@ -476,28 +617,30 @@ static void detail_draw(struct screen *screen, const struct top_table *interval,
 
 static void help_draw(struct screen *screen)
 {
+	const struct shown_text *text = &shown_texts[screen->shown];
 	struct buf *out = &screen->text;
 
 	buf_reset(out);
-	buf_add_str(out,
-		    "weir top: who serves and makes which requests, how fast, with what errors\n\n"
-		    "  Enter        detail of the selected row: latency histogram and routes\n"
-		    "  up, down     select a row (also j, k, page up, page down, Home, End)\n"
-		    "  /            show only rows whose container, pod or namespace holds a text; Esc: all again\n"
-		    "  t            servers, clients, both\n"
-		    "  ?            this page\n"
-		    "  q            back, or quit\n\n"
-		    "Sort by (the same key again: the other way round)\n");
-	for (size_t i = 0; i < SORT_KEYS_COUNT; i++)
-		buf_printf(out, "  %c            %s\n", sort_keys[i].key, sort_keys[i].text);
-	buf_add_str(
-		out,
-		"\nAll figures are of the last interval. ERR%: answers with an error status (5xx; for a client 4xx\n"
-		"too) and exchanges that ended without one. ACTIVE: requests in flight now.\n");
+	buf_printf(out,
+		   "weir top: %s\n\n"
+		   "  Enter        detail of the selected row: %s\n"
+		   "  v            %s\n"
+		   "  up, down     select a row (also j, k, page up, page down, Home, End)\n"
+		   "  /            show only rows whose container, pod or namespace holds a text; Esc: all again\n",
+		   text->about, text->detail,
+		   screen->shown == SHOW_REQUESTS ? "containers: what TCP and the scheduler tell of them"
+						  : "requests of each container");
+	if (screen->shown == SHOW_REQUESTS)
+		buf_add_str(out, "  t            servers, clients, both\n");
+	buf_add_str(out, "  ?, q         this page; back, or quit\n\n"
+			 "Sort by (the same key again: the other way round)\n");
+	for (size_t i = 0; i < text->keys_count; i++)
+		buf_printf(out, "  %c            %s\n", text->keys[i].key, text->keys[i].text);
+	buf_printf(out, "\n%s", text->explain);
 	lines_draw(out, 0, 0, LINES - 1);
 }
 
-void screen_draw(struct screen *screen, const struct top_table *interval, const struct top_table *since)
+void screen_draw(struct screen *screen, const struct top_tables *interval, const struct top_tables *since)
 {
 	erase();
 	if (screen->view == VIEW_HELP)

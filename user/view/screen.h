@@ -1,18 +1,18 @@
-/* The table of view/top.h on a terminal, with keys: sorting, a search, a detail view of one row, help. Knows nothing of
- * where tables come from: give it a table, ask it what to make next.
+/* The tables of view/tables.h on a terminal, one at a time, with keys: sorting, a search, a detail view of one row, help.
+ * Knows nothing of where tables come from: give it tables, ask it what to make next.
  * The terminal is as it was before on every way out: screen_free(), exit(), and a fatal signal. One at a time. */
 #ifndef WEIR_VIEW_SCREEN_H
 #define WEIR_VIEW_SCREEN_H
 
 #include <stdbool.h>
 
-#include "view/top.h"
+#include "view/tables.h"
 
 struct screen;
 struct why;
 
 struct screen_options {
-	struct top_options top; /* to begin with */
+	struct top_options top; /* to begin with; the table that has the column .sort is shown first */
 	const char *source;	/* where the data comes from, for the first line */
 	unsigned interval_ms;
 };
@@ -39,6 +39,6 @@ bool screen_detailed(const struct screen *screen);
 /* A line for the bottom of the screen (what would otherwise go to stderr); copied. */
 void screen_message(struct screen *screen, const char *text);
 /* @interval: what happened in the last interval. @since: since the view began, used by the detail view; NULL: no detail. */
-void screen_draw(struct screen *screen, const struct top_table *interval, const struct top_table *since);
+void screen_draw(struct screen *screen, const struct top_tables *interval, const struct top_tables *since);
 
 #endif

@@ -2,14 +2,13 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/str.h"
-#include "base/time.h"
 #include "view/keys.h"
+#include "view/rows.h"
 #include "view/since.h"
 #include "view/who.h"
 
@@ -52,6 +51,7 @@ struct sums {
 	struct sum_route *routes;
 	const struct metric *metric; /* the last one seen and its row above: points come sorted */
 	const struct top_metric *known;
+	bool measured; /* there was one of ours, whoever it is about */
 };
 
 static void sums_done(struct sums *sums)
@@ -75,50 +75,8 @@ static const struct top_metric *metric_known(struct sums *sums, const struct met
 	for (size_t i = 0; i < sizeof(top_metrics) / sizeof(*top_metrics); i++)
 		if (!strcmp(metric->name, top_metrics[i].name))
 			sums->known = &top_metrics[i];
+	sums->measured |= sums->known != NULL;
 	return sums->known;
-}
-
-static bool text_holds(const char *text, const char *part)
-{
-	return strcasestr(text, part) != NULL;
-}
-
-static bool who_wanted(const struct top_options *options, const struct workload *who)
-{
-	const char *part = options->search;
-
-	if (!who) /* the agent itself serves no containers */
-		return false;
-	if (options->filter && !span_filter_match_workload(options->filter, who))
-		return false;
-	return !part || !*part || text_holds(who->container_name, part) || text_holds(who->service_name, part) ||
-	       text_holds(who->pod_name, part) || text_holds(who->namespace_name, part) ||
-	       !strncmp(who->container_id, part, strlen(part));
-}
-
-static const struct attr *point_attr(const struct point *point, const char *key)
-{
-	for (unsigned i = 0; i < point->attrs_count; i++)
-		if (!strcmp(point->attrs[i].key, key))
-			return &point->attrs[i];
-	return NULL;
-}
-
-/* Doubles @items when number @index does not fit. The new part is zero. */
-static int room_for(void **items, size_t *cap, size_t size, size_t index)
-{
-	size_t cap_new = *cap ? *cap * 2 : 16;
-	char *bigger;
-
-	if (index < *cap)
-		return 0;
-	bigger = realloc(*items, cap_new * size);
-	if (!bigger)
-		return -ENOMEM;
-	memset(bigger + *cap * size, 0, (cap_new - *cap) * size);
-	*items = bigger;
-	*cap = cap_new;
-	return 0;
 }
 
 static ssize_t sums_row(struct sums *sums, const struct workload *who, unsigned role)
@@ -128,7 +86,7 @@ static ssize_t sums_row(struct sums *sums, const struct workload *who, unsigned 
 
 	if (index < 0 || (size_t)index < count)
 		return index;
-	if (room_for((void **)&sums->rows, &sums->rows_cap, sizeof(*sums->rows), index)) {
+	if (rows_room((void **)&sums->rows, &sums->rows_cap, sizeof(*sums->rows), index)) {
 		sums->row_keys.count = count;
 		return -ENOMEM;
 	}
@@ -143,7 +101,7 @@ static ssize_t sums_route(struct sums *sums, size_t row, const char *name)
 
 	if (index < 0 || (size_t)index < count)
 		return index;
-	if (room_for((void **)&sums->routes, &sums->routes_cap, sizeof(*sums->routes), index)) {
+	if (rows_room((void **)&sums->routes, &sums->routes_cap, sizeof(*sums->routes), index)) {
 		sums->route_keys.count = count;
 		return -ENOMEM;
 	}
@@ -174,7 +132,8 @@ static int sums_point(struct sums *sums, const struct point *point)
 	struct top_row *row;
 	ssize_t index;
 
-	if (!known || (role && strcmp(role, roles[known->role])) || !who_wanted(sums->options, point->who))
+	if (!known || (role && strcmp(role, roles[known->role])) ||
+	    !rows_want(point->who, sums->options->filter, sums->options->search))
 		return 0;
 	index = sums_row(sums, point->who, known->role);
 	if (index < 0)
@@ -239,6 +198,11 @@ static void sums_subtract(struct sums *now, const struct sums *before)
 
 /* ---- order */
 
+bool top_sorts(enum top_column column)
+{
+	return column < TOP_RETRANSMITS;
+}
+
 struct order {
 	enum top_column sort;
 	bool ascending;
@@ -271,7 +235,7 @@ static double row_number(const struct top_row *row, enum top_column column)
 		return row_quantile(row, column);
 	case TOP_CONTAINER:
 	case TOP_ROLE:
-	case TOP_COLUMN_MAX:
+	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of the other table */
 		break;
 	}
 	return 0;
@@ -370,7 +334,8 @@ static int table_take(struct top_table *table, struct sums *sums)
 int top_table_init(struct top_table *table, const struct snapshot *before, const struct snapshot *now,
 		   const struct top_options *options)
 {
-	struct order order = { .sort = options->sort, .ascending = options->ascending };
+	bool own = top_sorts(options->sort);
+	struct order order = { .sort = own ? options->sort : TOP_RATE, .ascending = own && options->ascending };
 	struct sums sums, old;
 	int err;
 
@@ -381,6 +346,7 @@ int top_table_init(struct top_table *table, const struct snapshot *before, const
 	err = sums_init(&sums, now, options);
 	if (err)
 		return err;
+	table->measured = sums.measured;
 	err = sums_init(&old, before, options);
 	if (!err) {
 		sums_subtract(&sums, &old);
@@ -412,17 +378,16 @@ void top_table_done(struct top_table *table)
 
 /* ---- as text */
 
-#define CONTAINER_WIDTH_MIN 14
+/* ---- as text */
 
-/* In the order of the screen. @drop: the greater, the sooner it makes room on a narrow screen. */
-static const struct top_layout {
-	const char *title;
-	enum top_column column;
-	unsigned width; /* 0: what is left */
-	unsigned drop;
-} layout[] = {
-	{ .title = "CONTAINER", .column = TOP_CONTAINER },
-	{ .title = "ROLE", .column = TOP_ROLE, .width = 6, .drop = 1 },
+static void cell_add(const void *table, const void *row, unsigned column, struct buf *out)
+{
+	top_cell(table, row, column, out);
+}
+
+static const struct layout_column columns[] = {
+	{ .title = "CONTAINER", .column = TOP_CONTAINER, .left = true },
+	{ .title = "ROLE", .column = TOP_ROLE, .width = 6, .drop = 1, .left = true },
 	{ .title = "REQ/S", .column = TOP_RATE, .width = 7 },
 	{ .title = "ERR%", .column = TOP_ERRORS, .width = 5 },
 	{ .title = "P50", .column = TOP_P50, .width = 7, .drop = 2 },
@@ -432,64 +397,22 @@ static const struct top_layout {
 	{ .title = "BYTES/S", .column = TOP_BYTES, .width = 7, .drop = 5 },
 	{ .title = "ACTIVE", .column = TOP_INFLIGHT, .width = 6, .drop = 6 },
 };
-#define LAYOUT_COUNT (sizeof(layout) / sizeof(*layout))
-#define DROP_MAX     6
+
+static const struct layout layout = {
+	.columns = columns,
+	.columns_count = sizeof(columns) / sizeof(*columns),
+	.rest_min = 14,
+	.cell = cell_add,
+};
 
 const char *top_column_title(enum top_column column)
 {
-	for (size_t i = 0; i < LAYOUT_COUNT; i++)
-		if (layout[i].column == column)
-			return layout[i].title;
-	return "";
-}
-
-/* Columns of which .drop is less than *ret_drop stay; returns the width of the container's. */
-static unsigned layout_fit(unsigned width, unsigned *ret_drop)
-{
-	unsigned drop, rest = 0;
-
-	for (drop = DROP_MAX + 1; drop; drop--) {
-		unsigned used = 0;
-
-		for (size_t i = 0; i < LAYOUT_COUNT; i++)
-			if (layout[i].width && layout[i].drop < drop)
-				used += layout[i].width + 1;
-		rest = width > used ? width - used : 0;
-		if (rest >= CONTAINER_WIDTH_MIN)
-			break;
-	}
-	*ret_drop = drop ? drop : 1;
-	return rest >= CONTAINER_WIDTH_MIN ? rest : CONTAINER_WIDTH_MIN;
-}
-
-unsigned top_column_width(enum top_column column, unsigned width)
-{
-	unsigned drop;
-	unsigned rest = layout_fit(width, &drop);
-
-	for (size_t i = 0; i < LAYOUT_COUNT; i++)
-		if (layout[i].column == column && layout[i].drop < drop)
-			return layout[i].width ? layout[i].width : rest;
-	return 0;
-}
-
-static double table_seconds(const struct top_table *table)
-{
-	return table->interval_ns ? table->interval_ns / 1e9 : 1;
-}
-
-static void rate_print(double rate, struct buf *out)
-{
-	char room[STR_NUMBER_ROOM];
-
-	if (rate >= 99999.5)
-		buf_add_str(out, str_format_count((__u64)(rate + 0.5), room));
-	else
-		buf_printf(out, rate < 99.95 ? "%.1f" : "%.0f", rate);
+	return layout_title(&layout, column);
 }
 
 void top_cell(const struct top_table *table, const struct top_row *row, enum top_column column, struct buf *out)
 {
+	double seconds = interval_seconds(table->interval_ns);
 	char room[STR_NUMBER_ROOM];
 
 	switch (column) {
@@ -500,7 +423,7 @@ void top_cell(const struct top_table *table, const struct top_row *row, enum top
 		buf_add_str(out, row->role);
 		break;
 	case TOP_RATE:
-		rate_print(row->hist.count / table_seconds(table), out);
+		rate_print(row->hist.count / seconds, out);
 		break;
 	case TOP_ERRORS:
 		if (row->hist.count)
@@ -515,56 +438,24 @@ void top_cell(const struct top_table *table, const struct top_row *row, enum top
 		buf_add_str(out, row->hist.count ? str_format_duration(row_quantile(row, column), room) : "-");
 		break;
 	case TOP_BYTES:
-		buf_add_str(out, row->bytes_known ? str_format_bytes(row->bytes / table_seconds(table), room) : "-");
+		buf_add_str(out, row->bytes_known ? str_format_bytes(row->bytes / seconds, room) : "-");
 		break;
 	case TOP_INFLIGHT:
 		buf_add_str(out, row->inflight >= 0 ? str_format_count(row->inflight, room) : "-");
 		break;
-	case TOP_COLUMN_MAX:
+	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of the other table */
 		break;
 	}
 }
 
-/* @row NULL: the titles. */
-static void line_print(const struct top_table *table, const struct top_row *row, unsigned width, struct buf *out)
-{
-	struct buf cell;
-	bool first = true;
-
-	buf_init(&cell, 4096);
-	for (size_t i = 0; i < LAYOUT_COUNT; i++) {
-		enum top_column column = layout[i].column;
-		unsigned columns = top_column_width(column, width);
-
-		if (!columns)
-			continue;
-		buf_reset(&cell);
-		if (row)
-			top_cell(table, row, column, &cell);
-		else
-			buf_add_str(&cell, layout[i].title);
-		if (!first)
-			buf_add_char(out, ' ');
-		first = false;
-		cell_print(out, cell.data, columns, column != TOP_CONTAINER && column != TOP_ROLE);
-	}
-	buf_add_char(out, '\n');
-	buf_done(&cell);
-}
-
 void top_text(const struct top_table *table, unsigned width, struct buf *out)
 {
-	line_print(table, NULL, width, out);
+	layout_line(&layout, table, NULL, width, out);
 	for (size_t i = 0; i < table->rows_count; i++)
-		line_print(table, &table->rows[i], width, out);
+		layout_line(&layout, table, &table->rows[i], width, out);
 }
 
 /* ---- as JSON */
-
-static json_t *quantile_json(const struct hist *hist, double q)
-{
-	return json_integer((json_int_t)llround(hist_quantile_ns(hist, q)));
-}
 
 static json_t *routes_json(const struct top_row *row)
 {
@@ -588,7 +479,7 @@ static json_t *routes_json(const struct top_row *row)
 
 static json_t *row_json(const struct top_table *table, const struct top_row *row)
 {
-	double seconds = table_seconds(table);
+	double seconds = interval_seconds(table->interval_ns);
 	double requests = row->hist.count;
 
 	return json_pack("{s:o, s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "container",
@@ -601,9 +492,8 @@ static json_t *row_json(const struct top_table *table, const struct top_row *row
 			 row->inflight >= 0 ? json_integer(row->inflight) : json_null(), "routes", routes_json(row));
 }
 
-static json_t *table_json(const struct top_table *table)
+json_t *top_rows_json(const struct top_table *table)
 {
-	char time[TIME_ROOM];
 	json_t *rows = json_array();
 
 	for (size_t i = 0; i < table->rows_count; i++) {
@@ -612,20 +502,5 @@ static json_t *table_json(const struct top_table *table)
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:I, s:o}", "time", time_format_utc(table->time_unix_ns, time), "interval_ns",
-			 (json_int_t)table->interval_ns, "rows", rows);
-}
-
-int top_json(const struct top_table *table, struct buf *out)
-{
-	json_t *object = table_json(table);
-	char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-
-	json_decref(object);
-	if (!text)
-		return -ENOMEM;
-	buf_add_str(out, text);
-	buf_add_char(out, '\n');
-	free(text);
-	return out->err;
+	return rows;
 }

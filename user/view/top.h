@@ -1,9 +1,11 @@
-/* The table of containers: rates and latencies between two snapshots, one row per container and role. Pure: who takes
+/* The table of requests: rates and latencies between two snapshots, one row per container and role. Pure: who takes
  * the snapshots and where the table is shown (view/screen.h, a pipe) is not known here. */
 #ifndef WEIR_VIEW_TOP_H
 #define WEIR_VIEW_TOP_H
 
+#include <jansson.h>
 #include <linux/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "model/hist.h"
@@ -12,7 +14,8 @@
 
 struct buf;
 
-/* Order of the choice --sort in cmd/options.def. */
+/* What tables are sorted by: columns of this one up to TOP_INFLIGHT, of view/containers.h from TOP_RETRANSMITS on, and
+ * TOP_CONTAINER of both. Order of the choice --sort in cmd/options.def. */
 enum top_column {
 	TOP_RATE,
 	TOP_CONTAINER,
@@ -24,6 +27,13 @@ enum top_column {
 	TOP_MAX,
 	TOP_BYTES,
 	TOP_INFLIGHT,
+	TOP_RETRANSMITS,
+	TOP_RTT,
+	TOP_FAILED,
+	TOP_CONNS,
+	TOP_RUNQ,
+	TOP_CPU,
+	TOP_THROTTLED,
 	TOP_COLUMN_MAX
 };
 
@@ -48,14 +58,15 @@ struct top_row {
 struct top_table {
 	__u64 time_unix_ns;
 	__u64 interval_ns;
+	bool measured; /* there is a series of HTTP at all, whether or not it has a row */
 	size_t rows_count;
 	struct top_row *rows; /* owned */
 };
 
 struct top_options {
-	enum top_column sort;
+	enum top_column sort;		  /* of the other table: the default order */
 	bool ascending;			  /* else the greatest first; text columns the other way round */
-	const char *role;		  /* "server", "client"; NULL: both */
+	const char *role;		  /* "server", "client"; NULL: both; containers are not told apart by it */
 	const struct span_filter *filter; /* its conditions on the workload; NULL: all */
 	const char *search;		  /* part of a container's name, id, pod or namespace; NULL or "": all */
 	bool quiet; /* rows that had requests earlier stay: a screen on which rows blink cannot be read */
@@ -67,14 +78,14 @@ int top_table_init(struct top_table *table, const struct snapshot *before, const
 		   const struct top_options *options);
 void top_table_done(struct top_table *table);
 
+/* True for the columns of this table. */
+bool top_sorts(enum top_column column);
 const char *top_column_title(enum top_column column);
 /* Text of one cell, without padding. */
 void top_cell(const struct top_table *table, const struct top_row *row, enum top_column column, struct buf *out);
-/* Width of a column on the screen; the container's column takes what is left of @width. */
-unsigned top_column_width(enum top_column column, unsigned width);
 /* Header and rows, aligned to @width columns, one line each. */
 void top_text(const struct top_table *table, unsigned width, struct buf *out);
-/* One JSON object for the table, with its newline. 0 or -ENOMEM. */
-int top_json(const struct top_table *table, struct buf *out);
+/* An array with one object a row; NULL: no memory. */
+json_t *top_rows_json(const struct top_table *table);
 
 #endif
