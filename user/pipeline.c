@@ -21,8 +21,8 @@
 /* Under which name the life cycle of cgroups, which no row of signals.def stands for, is accounted. */
 #define CGROUP_SIGNAL "cgroup"
 
-/* Reading the files of all cgroups may take this part of one CPU, and this much at once: an interval never is too short
- * for it (40 ms for 1,200 of them), somebody who asks for snapshots as fast as they come is. */
+/* Reading the files of all cgroups may take this part of one CPU, and this much at once. 1,200 of them take 50 ms: every
+ * 10 s that is far from it, but somebody who asks for snapshots as fast as they come gets these figures every 3 s. */
 #define CGROUPS_PART	 50
 #define CGROUPS_BURST_NS (500 * NS_PER_MS)
 

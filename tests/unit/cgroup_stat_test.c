@@ -353,7 +353,18 @@ static void reader_looks_again_for_what_was_not_there(void **state)
 	lab_open(lab, "cpu", "cpuset");
 	for (unsigned i = 0; i < 1000; i++)
 		assert_int_equal(lab_read(lab, "/docker/a")->known, 0x3);
-	lab_write(lab, "v1/docker/a/cpu.stat", CPU_STAT_V1);
+	/* At once when its first process comes ... */
+	lab_write(lab, "v2/docker/a/cgroup.procs", "77\n");
+	lab_write(lab, "proc/77/cgroup", "2:cpu:/kube/a\n0::/docker/a\n");
+	lab_write(lab, "v1/kube/a/cpu.stat", CPU_STAT_V1);
+	assert_int_equal(lab_read(lab, "/docker/a")->value[CGROUP_CPU_PERIODS], 613);
+	assert_int_equal(lab->moved, 0);
+	/* ... and some time later when a process moves. */
+	cgroup_place_done(&lab->place);
+	lab_write(lab, "proc/77/cgroup", "2:cpu:/kube\n0::/docker/a\n");
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(lab_read(lab, "/docker/a")->known, 0x3);
+	lab_write(lab, "proc/77/cgroup", "2:cpu:/kube/a\n0::/docker/a\n");
 	while (!cgroup_stat_knows(lab_read(lab, "/docker/a"), CGROUP_CPU_PERIODS))
 		assert_true(readings++ < 40);
 	assert_int_equal(lab->moved, 0);

@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/str.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "kernel/features.h"
 #include "model/aggregate.h"
 #include "signal/sched_files.h"
 
@@ -21,6 +23,7 @@
 struct lab {
 	char dir[64];
 	struct sink sink;
+	struct features features;
 	struct signal signal;
 	struct signal_ctx ctx;
 	struct sched_files *files;
@@ -108,10 +111,10 @@ static int setup(void **state)
 	lab->sink.span = lab_span;
 	lab->sink.aggregate =
 		aggregate_new(&(struct aggregate_options){ .series_max = 100000, .series_per_cgroup_max = 100 });
-	lab->ctx = (struct signal_ctx){ .signal = &lab->signal, .sink = &lab->sink };
-	lab->files = sched_files_new(&lab->ctx, lab->dir, &why);
+	lab->ctx = (struct signal_ctx){ .signal = &lab->signal, .features = &lab->features, .sink = &lab->sink };
+	str_copy(lab->features.cgroup_mount, sizeof(lab->features.cgroup_mount), lab->dir);
 	*state = lab;
-	return lab->sink.aggregate && lab->files ? 0 : -1;
+	return lab->sink.aggregate ? sched_files_new(&lab->ctx, &lab->files, &why) : -1;
 }
 
 static int teardown(void **state)

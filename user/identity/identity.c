@@ -12,11 +12,9 @@
 #include "identity/identity.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/str.h"
 #include "base/time.h"
@@ -62,7 +60,6 @@ struct entry {
 	__u64 walk;	     /* the last walk that met it */
 	__u8 kind;	     /* enum entry_kind */
 	bool branch;	     /* has or had a cgroup below it; known to identity_each() only */
-	bool populated;	     /* has or had a process; likewise, and of plain ones only */
 	struct entry *prev, *next;
 	UT_hash_handle hh;
 	UT_hash_handle started; /* tbl is NULL: it is not the last of its name */
@@ -507,32 +504,9 @@ static struct entry **entries_sort(struct identity *id, size_t count)
 	return sorted;
 }
 
-static bool cgroup_populated(const struct identity *id, const char *path)
+static bool entry_stands(const struct entry *e)
 {
-	char name[2 * CGROUP_PATH_MAX], text[256];
-	ssize_t got;
-	int fd;
-
-	snprintf(name, sizeof(name), "%s%s/cgroup.events", id->mount, path);
-	fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	got = read(fd, text, sizeof(text));
-	close(fd);
-	return got > 0 && memmem(text, (size_t)got, "populated 1\n", strlen("populated 1\n"));
-}
-
-static bool entry_stands(const struct identity *id, struct entry *e)
-{
-	if (e->gone_ns)
-		return false;
-	if (e->kind != KIND_PLAIN)
-		return e->kind == KIND_OWN;
-	if (e->branch)
-		return false;
-	if (!e->populated)
-		e->populated = cgroup_populated(id, e->path);
-	return e->populated;
+	return !e->gone_ns && (e->kind == KIND_OWN || (e->kind == KIND_PLAIN && !e->branch));
 }
 
 void identity_each(struct identity *id, void (*fn)(void *arg, __u64 cgroup_id, const char *path, __u64 made_ns),
@@ -542,7 +516,7 @@ void identity_each(struct identity *id, void (*fn)(void *arg, __u64 cgroup_id, c
 	struct entry **sorted = count ? entries_sort(id, count) : NULL;
 
 	for (size_t i = 0; sorted && i < count; i++)
-		if (entry_stands(id, sorted[i]))
+		if (entry_stands(sorted[i]))
 			fn(arg, sorted[i]->cgroup_id, sorted[i]->path, sorted[i]->made_ns);
 	free(sorted);
 }

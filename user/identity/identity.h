@@ -53,9 +53,9 @@ void identity_learn(struct identity *id, __u64 cgroup_id, const char *path, __u6
 void identity_gone(struct identity *id, __u64 cgroup_id);
 
 /* Calls @fn for each cgroup that lives and whose statistics stand for a workload. They are hierarchical, so these are a
- * container's or a unit's own cgroup, not those below it; and of the cgroups that belong to neither the leaves with
- * processes, not the branches. Once reported, a leaf is reported while it lives, though its processes end; one that had
- * a cgroup below it is a branch for good. Never the root. @made_ns as of identity_learn().
+ * container's or a unit's own cgroup, not those below it; and of the cgroups that belong to neither the leaves, not the
+ * branches. A leaf without processes is told of too: who looks at it has seen it before the first process comes. What had a
+ * cgroup below it is a branch for good. Never the root. @made_ns as of identity_learn().
  * Nothing counts as asked for by this. @fn may look up, not learn. */
 void identity_each(struct identity *id, void (*fn)(void *arg, __u64 cgroup_id, const char *path, __u64 made_ns),
 		   void *arg);

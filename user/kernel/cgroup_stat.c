@@ -2,8 +2,9 @@
  * cgroup, with or without controllers, on every kernel that weir runs on; throttling only where it has the cpu controller.
  *
  * The v1 cgroup of a container usually has the same path, but nobody promises it. What the kernel says of a process in it
- * decides; the same path is taken only where there is no process to ask. Found once, looked for again when it goes
- * missing, and the more seldom the more often that was in vain. */
+ * decides; the same path is taken only where there is no process to ask. Found once, and looked for again when it goes
+ * missing: each time while there is nobody to ask, which is cheap and ends with the first process; the more seldom the
+ * more often the answer was no. */
 #include "kernel/cgroup_stat.h"
 
 #include <dirent.h>
@@ -326,8 +327,9 @@ static const char *place_v1(const struct cgroup_place *place, enum cgroup_v1 whi
 	return place->v1[which].state == V1_OTHER ? place->v1[which].path : path;
 }
 
-/* Where the cgroup @path, open as @dir_fd, is in a v1 hierarchy. */
-static int v1_ask(struct cgroup_reader *r, int dir_fd, const char *path, enum cgroup_v1 which, char *ret)
+/* Where the cgroup @path, open as @dir_fd, is in a v1 hierarchy. 0 or negative errno; *ret_asked: a process said so. */
+static int v1_ask(struct cgroup_reader *r, int dir_fd, const char *path, enum cgroup_v1 which, char *ret,
+		  bool *ret_asked)
 {
 	char name[PATH_ROOM];
 	unsigned budget = PROCESS_DIRS_MAX;
@@ -337,6 +339,7 @@ static int v1_ask(struct cgroup_reader *r, int dir_fd, const char *path, enum cg
 	if (pid && (size_t)snprintf(name, sizeof(name), "%s/%u/cgroup", r->proc, pid) < sizeof(name))
 		err = cgroup_v1_path(r->text, file_read(r, AT_FDCWD, name), v1_controllers[which], path, ret,
 				     V1_PATH_MAX);
+	*ret_asked = pid;
 	if (err != -ESRCH)
 		return err;
 	if (strlen(path) >= V1_PATH_MAX)
@@ -387,7 +390,7 @@ static bool v1_read(struct cgroup_reader *r, enum cgroup_v1 which, const char *v
 static bool v1_find_and_read(struct cgroup_reader *r, int dir_fd, const char *path, enum cgroup_v1 which,
 			     struct cgroup_place *place, struct cgroup_stat *ret)
 {
-	bool known = place->v1[which].state != V1_UNKNOWN, moved;
+	bool known = place->v1[which].state != V1_UNKNOWN, moved, asked;
 	char v1[V1_PATH_MAX];
 
 	if (r->v1_fd[which] < 0)
@@ -398,12 +401,14 @@ static bool v1_find_and_read(struct cgroup_reader *r, int dir_fd, const char *pa
 		place->v1[which].waits--;
 		return false;
 	}
-	if (!v1_ask(r, dir_fd, path, which, v1) && v1_read(r, which, v1, ret)) {
+	if (!v1_ask(r, dir_fd, path, which, v1, &asked) && v1_read(r, which, v1, ret)) {
 		moved = known && strcmp(v1, place_v1(place, which, path));
 		place_set(place, which, path, v1);
 		place->v1[which].pause = 0;
 		return moved;
 	}
+	if (!asked)
+		return false;
 	place->v1[which].pause = place->v1[which].pause ? 2 * place->v1[which].pause : 1;
 	if (place->v1[which].pause > PAUSE_MAX)
 		place->v1[which].pause = PAUSE_MAX;

@@ -179,9 +179,6 @@ static int sched_prepare(struct sched *s, struct why *why)
 					     s->start_ns);
 	if (!s->drain || !s->stats || !s->overflowed || !s->neighbours)
 		return why_set(why, -ENOMEM, "no memory");
-	s->files = sched_files_new(s->ctx, s->ctx->features->cgroup_mount, why);
-	if (!s->files)
-		return -ENOMEM;
 	/* The entry that counts what has none of its own must be there before the table can be full. */
 	if (bpf_map_update_elem(bpf_map__fd(s->skel->maps.sched_table), &none, s->stats, BPF_NOEXIST))
 		return why_set(why, -errno, "cannot fill the table: %s", strerror(errno));
@@ -258,6 +255,8 @@ static int sched_load(struct signal_ctx *ctx, struct why *why)
 		err = loader_load(s->skel->skeleton, why);
 	if (!err)
 		err = sched_prepare(s, why);
+	if (!err)
+		err = sched_files_new(ctx, &s->files, why);
 	if (!err)
 		err = sched_attach(s, why);
 	if (err)
@@ -438,6 +437,8 @@ static void sched_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 	sched_files_forget(s->files, cgroup_id);
 }
 
+/* ---- what the kernel counts in files */
+
 static void sched_cgroup(struct signal_ctx *ctx, __u64 cgroup_id, const char *path, __u64 made_ns)
 {
 	struct sched *s = ctx->priv;
@@ -487,7 +488,7 @@ static unsigned sched_tables(struct signal_ctx *ctx, struct table_use *ret, unsi
 			.max = bpf_map__max_entries(s->skel->maps.sched_pairs),
 			.bytes = bpf_map__max_entries(s->skel->maps.sched_pairs) * (sizeof(struct sched_pair) + 56),
 		},
-		{ .name = NULL }, /* filled in below */
+		{ .name = NULL }, /* the files */
 	};
 	unsigned count = sizeof(uses) / sizeof(uses[0]);
 
@@ -514,7 +515,8 @@ static const struct column sched_columns[] = {
 	{ .field = "wait_ns", .title = "WAIT", .width = 7, .format = COLUMN_DURATION_NS },
 	{ .field = "cpu", .title = "CPU", .width = 3, .format = COLUMN_NUMBER },
 	{ .field = "culprit.comm", .title = "CULPRIT", .width = -15, .format = COLUMN_TEXT },
-	{ .field = "culprit.container", .title = "CULPRIT-CONTAINER", .width = 0, .format = COLUMN_TEXT },
+	{ .field = "culprit.container", .title = "CULPRIT-CONTAINER", .width = -20, .format = COLUMN_TEXT },
+	{ .field = "event", .title = "EVENT", .width = 0, .format = COLUMN_TEXT },
 	{ .field = NULL },
 };
 

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "base/why.h"
 #include "kernel/cgroup_stat.h"
+#include "kernel/features.h"
 #include "model/intern.h"
 
 /* A cgroup that nobody told the end of, and that was not looked at for so long, makes room for another. */
@@ -273,23 +274,22 @@ static void attrs_intern(struct sched_files *files)
 			};
 }
 
-struct sched_files *sched_files_new(struct signal_ctx *ctx, const char *mount, struct why *why)
+int sched_files_new(struct signal_ctx *ctx, struct sched_files **ret, struct why *why)
 {
 	struct sched_files *files = calloc(1, sizeof(*files));
 
-	if (!files) {
-		why_set(why, -ENOMEM, "no memory");
-		return NULL;
-	}
+	if (!files)
+		return why_set(why, -ENOMEM, "no memory");
 	files->ctx = ctx;
 	files->start_ns = time_now_ns();
 	attrs_intern(files);
-	files->reader = cgroup_reader_open(mount, NULL, why);
+	files->reader = cgroup_reader_open(ctx->features->cgroup_mount, NULL, why);
 	if (!files->reader) {
 		sched_files_free(files);
-		return NULL;
+		return -ENOENT;
 	}
-	return files;
+	*ret = files;
+	return 0;
 }
 
 void sched_files_free(struct sched_files *files)

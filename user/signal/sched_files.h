@@ -27,8 +27,8 @@ extern const struct metric sched_cpu_time, sched_periods, sched_throttled_period
 
 #define SCHED_FILES_MAX 16384 /* cgroups; what is beyond has no series, see sched_files_table() */
 
-/* @mount: of cgroup2. Uses @ctx (borrowed) for its sink. NULL: see @why. */
-struct sched_files *sched_files_new(struct signal_ctx *ctx, const char *mount, struct why *why);
+/* @ctx is borrowed: its sink, and where cgroup2 is mounted. 0 or negative errno. */
+int sched_files_new(struct signal_ctx *ctx, struct sched_files **ret, struct why *why);
 void sched_files_free(struct sched_files *files); /* NULL is fine */
 /* signal.cgroup: reads the files of one cgroup. */
 void sched_files_cgroup(struct sched_files *files, __u64 cgroup_id, const char *path, __u64 made_ns);
