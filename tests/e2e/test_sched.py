@@ -310,7 +310,7 @@ def test_cgroups_that_are_gone_leave_the_table(lab):
     agent = agent_of(lab)
     gone = [lab.cgroup("gone") for _ in range(23)]
     for cgroup in gone:
-        assert lab.spawn("/bin/true", cgroup=cgroup).wait() == 0
+        assert lab.spawn("/bin/sleep", "0.01", cgroup=cgroup).wait() == 0  # when it wakes up it waits
     ids = {cgroup.id for cgroup in gone}
     assert ids <= table_keys(agent)
     assert all(waits(agent.snapshot(), cgroup)[0] > 0 for cgroup in gone)
