@@ -1,12 +1,13 @@
 """Waits for a CPU against what the kernel itself accounts, who ran meanwhile, and why threads leave the CPU."""
 
 import contextlib
+import json
 import os
 import re
-import signal
+import sys
 
 import pytest
-from lab import wait_until
+from lab import run, wait_until
 from weir import Trace, Weir
 
 WAIT = "weir.sched.run_queue.duration"
@@ -282,18 +283,39 @@ def test_time_off_the_cpu_has_its_reason(lab):
     law(agent)
 
 
-def table_used(agent):
-    return {p.attributes["table"]: p.value for p in agent.snapshot().find("weir.table.used", "", signal="sched")}
+def table_keys(agent):
+    """Cgroup ids that have an entry in the kernel's table."""
+    for number in agent.links()["map"]:
+        if json.loads(run("bpftool", "-j", "map", "show", "id", str(number)))["name"] == "sched_table":
+            dump = json.loads(run("bpftool", "-j", "map", "dump", "id", str(number)))
+            return {int.from_bytes(bytes(int(byte, 16) for byte in entry["key"]), sys.byteorder) for entry in dump}
+    raise AssertionError("the agent has no table")
 
 
-def test_two_thousand_short_processes_leave_no_entries(lab):
+def test_two_thousand_short_processes_make_one_entry(lab):
     agent = agent_of(lab)
     cgroup = lab.cgroup("short")
-    before = table_used(agent)
+    before = len(table_keys(agent))
     shell = lab.spawn("/bin/sh", "-c", "i=0; while [ $i -lt 2003 ]; do /bin/true; i=$((i+1)); done", cgroup=cgroup)
     assert shell.wait() == 0
     count, _ = waits(agent.snapshot(), cgroup)
     assert count >= 2003  # each has waited at least once: new threads are queued
-    after = table_used(agent)
-    assert after["sched_table"] < before["sched_table"] + 100  # its own, and those that others of this machine make
+    after = table_keys(agent)
+    assert cgroup.id in after
+    assert len(after) < before + 100  # its own, and those that others of this machine make
+    law(agent)
+
+
+def test_cgroups_that_are_gone_leave_the_table(lab):
+    agent = agent_of(lab)
+    gone = [lab.cgroup("gone") for _ in range(23)]
+    for cgroup in gone:
+        assert lab.spawn("/bin/sleep", "0.01", cgroup=cgroup).wait() == 0  # when it wakes up it waits
+    ids = {cgroup.id for cgroup in gone}
+    assert ids <= table_keys(agent)
+    assert all(waits(agent.snapshot(), cgroup)[0] > 0 for cgroup in gone)
+    for cgroup in gone:
+        os.rmdir(cgroup.dir)
+    # Their names are kept for two minutes.
+    wait_until(lambda: not ids & table_keys(agent), lambda: "%d left" % len(ids & table_keys(agent)), 180, pause_s=1)
     law(agent)
