@@ -1,42 +1,23 @@
-"""TCP by container: what was sent again against the kernel's own counters, connections and bytes against what the test
-did, listen queues against ListenOverflows and ss."""
+"""TCP by container: connections and bytes against what the test did, round trips and listen queues against ss and the
+kernel's own counters. What is sent again: test_tcp_retransmits.py."""
 
 import contextlib
+import json
 import os
 import re
 import socket
 import struct
 import subprocess
-import time
 
 import pytest
 from lab import port_free, run, wait_until
-from lossy import Lossy, counters, difference
+from lossy import Counters, Lossy
 from weir import Trace, Weir, bpf_objects
 
 RETRANSMITS = "weir.tcp.retransmits"
 CONNECTIONS = "weir.tcp.connections"
 IO = "weir.tcp.io"
 PYTHON = "/usr/bin/python3"
-
-# Sends @size bytes to whoever connects, and waits until the other end has closed.
-SENDER = """
-import socket, sys
-family, port, size = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-s = socket.socket(family)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
-s.listen(64)
-print("up", flush=True)
-while True:
-    c, _ = s.accept()
-    c.sendall(b"x" * size)
-    c.shutdown(socket.SHUT_WR)
-    c.recv(1)
-    c.close()
-    print("done", flush=True)
-"""
-
 
 @pytest.fixture
 def agent(lab):
@@ -56,118 +37,8 @@ def settled(agent, cgroup, expect, what):
         p for p in agent.snapshot().points if p.cgroup == cgroup.path and p.metric.startswith("weir.tcp")]))
 
 
-def receive(address, port, family=socket.AF_INET):
-    """Reads all that comes; returns how many bytes those were."""
-    with socket.socket(family) as s:
-        s.settimeout(60)
-        s.connect((address, port))
-        got = 0
-        while True:
-            data = s.recv(1 << 16)
-            if not data:
-                return got
-            got += len(data)
-
-
 def up(process):
     wait_until(lambda: "up" in process.output(), lambda: "the program is up: " + process.output())
-
-
-# ---- what is sent again
-
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["v4", "v6"])
-@pytest.mark.parametrize("percent", [0, 1, 10])
-def test_retransmissions_are_those_of_the_kernel(lab, agent, family, percent):
-    link, cgroup, port = Lossy(lab), lab.cgroup("sender"), port_free()
-    sender = lab.spawn(PYTHON, "-c", SENDER, family.value, port, 1_500_007, cgroup=cgroup, netns=link.netns)
-    up(sender)
-    if percent:
-        link.lose("numgen random mod 100 < %d" % percent)
-    before = link.counters()
-    address = link.netns.address if family == socket.AF_INET else link.netns.address6
-    assert receive(address, port, family) == 1_500_007
-    wait_until(lambda: "done" in sender.output(), "the connection has ended")
-    link.lose()
-    wait_until(lambda: not re.search("ESTAB|FIN-WAIT|CLOS|LAST-ACK",
-                                     run("ip", "netns", "exec", link.netns.name, "ss", "-Htan")),
-               "no connection is left in the namespace")
-    kernel = difference(link.counters(), before)
-
-    snap = settled(agent, cgroup, lambda s: total(s, RETRANSMITS, cgroup) >= kernel["RetransSegs"] and
-                   total(s, CONNECTIONS, cgroup) >= 1, lambda: "%r" % kernel)
-    kinds = {kind: total(snap, RETRANSMITS, cgroup, type=kind)
-             for kind in ("fast", "timeout", "tail_loss_probe", "syn", "syn_ack")}
-    assert sum(kinds.values()) == kernel["RetransSegs"], (kinds, kernel)
-    assert kinds["fast"] == kernel["TCPFastRetrans"]
-    assert kinds["timeout"] >= kernel["TCPSlowStartRetrans"]
-    assert kinds["tail_loss_probe"] <= kernel["TCPLossProbes"]
-    assert total(snap, "weir.tcp.spurious_retransmits", cgroup) == kernel["TCPDSACKRecv"] + kernel["TCPDSACKOfoRecv"]
-    assert total(snap, "weir.tcp.peer.retransmits", cgroup) == kernel["RetransSegs"]
-    if percent == 10:
-        assert kernel["RetransSegs"] > 50
-        lost = snap.find("weir.tcp.recovery.duration", cgroup)
-        assert 0 < sum(p.count for p in lost) <= kernel["RetransSegs"]
-    # Payload, each byte once, whatever was sent again.
-    assert total(snap, IO, cgroup, network_io_direction="transmit") == 1_500_007
-    agent.law()
-
-
-def test_a_blackhole_is_time_outs_only(lab, agent):
-    link, cgroup, port = Lossy(lab), lab.cgroup("sender"), port_free()
-    sender = lab.spawn(PYTHON, "-c", SENDER, 2, port, 400, cgroup=cgroup, netns=link.netns)
-    up(sender)
-    before = link.counters()
-    link.lose("tcp flags & (syn | fin | rst) == 0 @th,96,4 > 0 meta length > 100")
-    with socket.create_connection((link.netns.address, port), 20) as reader:
-        wait_until(lambda: difference(link.counters(), before)["TCPTimeouts"] >= 3, "three time-outs", 30)
-        link.lose()
-        got = b""
-        while len(got) < 400:
-            got += reader.recv(1000)
-    wait_until(lambda: "done" in sender.output(), "the connection has ended")
-    kernel = difference(link.counters(), before)
-    snap = settled(agent, cgroup, lambda s: total(s, RETRANSMITS, cgroup) >= kernel["RetransSegs"], lambda: "%r" % kernel)
-    assert total(snap, RETRANSMITS, cgroup) == kernel["RetransSegs"]
-    assert total(snap, RETRANSMITS, cgroup, type="timeout") >= 3
-    assert total(snap, RETRANSMITS, cgroup, type="fast") == kernel["TCPFastRetrans"]
-    # One loss, from the first transmission until it got through: what lies between is the kernel's back-off.
-    lost = snap.find("weir.tcp.recovery.duration", cgroup)
-    assert sum(p.count for p in lost) == 1
-    assert 0.2e9 * (1 + 2) < sum(p.sum_ns for p in lost) < 20e9
-
-
-def test_a_lost_syn_costs_a_second(lab, agent):
-    link, cgroup, port = Lossy(lab), lab.cgroup("client"), port_free()
-    with socket.create_server((link.netns.host, port)) as server:
-        link.lose("tcp flags & (syn | ack) == syn numgen inc mod 2 == 0")
-        before = link.counters()
-        client = lab.spawn(PYTHON, "-c", "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2]))).close()",
-                           link.netns.host, port, cgroup=cgroup, netns=link.netns)
-        assert client.wait() == 0
-        assert link.lost() == 1
-        kernel = difference(link.counters(), before)
-        server.accept()[0].close()
-    snap = settled(agent, cgroup, lambda s: total(s, CONNECTIONS, cgroup) == 1, "the connection")
-    assert total(snap, RETRANSMITS, cgroup, type="syn") == kernel["TCPSynRetrans"] == 1
-    assert total(snap, RETRANSMITS, cgroup) == 1
-    handshake = snap.find("weir.tcp.handshake.duration", cgroup)
-    assert [p.count for p in handshake] == [1]
-    assert 1.0e9 <= handshake[0].sum_ns < 1.5e9  # the kernel's first time-out is a second
-    recovery = snap.find("weir.tcp.recovery.duration", cgroup)
-    assert [p.count for p in recovery] == [1]
-    assert abs(recovery[0].sum_ns - handshake[0].sum_ns) < 1e6
-
-
-def test_a_lost_syn_ack_is_the_listeners(lab, agent):
-    link, cgroup, port = Lossy(lab), lab.cgroup("server"), port_free()
-    server = lab.spawn(PYTHON, "-c", SENDER, 2, port, 10, cgroup=cgroup, netns=link.netns)
-    up(server)
-    link.lose("tcp flags & (syn | ack) == (syn | ack) numgen inc mod 2 == 0")
-    before = link.counters()
-    assert receive(link.netns.address, port) == 10
-    kernel = difference(link.counters(), before)
-    snap = settled(agent, cgroup, lambda s: total(s, RETRANSMITS, cgroup) >= 1, "the SYN-ACK")
-    assert total(snap, RETRANSMITS, cgroup, type="syn_ack") == total(snap, RETRANSMITS, cgroup) == kernel["RetransSegs"] > 0
 
 
 # ---- connections
@@ -278,15 +149,15 @@ def failures(snap, cgroup):
 
 
 def test_connects_that_fail_are_told_apart(lab, agent):
-    link, cgroup = Lossy(lab), lab.cgroup("client")
+    space, cgroup = lab.netns(), lab.cgroup("client")
+    link, kernel = lab.own(Lossy(space)), Counters(space)
     free = port_free()
     before_resets = total(agent.snapshot(), "weir.tcp.resets", cgroup)
-    with link.netns.inside():
+    with space.inside():
         with open("/proc/sys/net/ipv4/tcp_syn_retries", "w") as retries:
             retries.write("1")
-    run("ip", "netns", "exec", link.netns.name, "ip", "link", "set", "lo", "up")
     silent = free + 1
-    link.lose("tcp dport %d" % silent)
+    link.drop("tcp dport %d" % silent)
     script = """
 import socket, sys
 host, closed, silent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -306,14 +177,14 @@ for _ in range(3):
     s.connect_ex((host, silent))
     s.close()
 """
-    client = lab.spawn(PYTHON, "-c", script, link.netns.host, free, silent, cgroup=cgroup, netns=link.netns)
+    client = lab.spawn(PYTHON, "-c", script, space.host, free, silent, cgroup=cgroup, netns=space)
     assert client.wait() == 0
     assert client.output().split() == ["%d" % free, "111"] * 5 + ["%d" % silent, "110"]
     snap = settled(agent, cgroup, lambda s: sum(failures(s, cgroup).values()) >= 9, "nine failures")
     assert failures(snap, cgroup) == {"refused": 5, "timed_out": 1, "aborted": 3}
     assert total(snap, CONNECTIONS, cgroup) == 9  # none was established
     assert total(snap, "weir.tcp.resets", cgroup) == before_resets == 0  # a refusal is not told twice
-    assert total(snap, RETRANSMITS, cgroup, type="syn") == link.counters()["TCPSynRetrans"] > 0
+    assert total(snap, RETRANSMITS, cgroup, type="syn") == kernel["TCPSynRetrans"] > 0
     agent.law()
 
 
@@ -340,33 +211,33 @@ def test_resets_have_a_direction(lab, agent):
 # ---- listen queues
 
 def test_drops_of_a_listener_are_the_kernels_overflows(lab, agent):
-    link, cgroup = Lossy(lab), lab.cgroup("busy")
-    with link.netns.inside(), cgroup.inside():
+    space, cgroup = lab.netns(), lab.cgroup("busy")
+    kernel = Counters(space)
+    with space.inside(), cgroup.inside():
         listener = socket.socket()
-        listener.bind((link.netns.address, 0))
+        listener.bind((space.address, 0))
         listener.listen(1)
     port = listener.getsockname()[1]
-    before = link.counters()
     outs = []
     for _ in range(9):
         s = socket.socket()
         s.setblocking(False)
-        s.connect_ex((link.netns.address, port))
+        s.connect_ex((space.address, port))
         outs.append(s)
-    wait_until(lambda: difference(link.counters(), before)["ListenOverflows"] >= 7, "the kernel's overflows")
-    shown = run("ip", "netns", "exec", link.netns.name, "ss", "-Htln", "sport = :%d" % port).split()
+    wait_until(lambda: kernel["ListenOverflows"] >= 7, "the kernel's overflows")
+    shown = run("ip", "netns", "exec", space.name, "ss", "-Htln", "sport = :%d" % port).split()
 
     def same(snap):
         drops = total(snap, "weir.tcp.listen.drops", cgroup, network_local_port=port)
-        return drops and drops == difference(link.counters(), before)["ListenOverflows"]
+        return drops and drops == kernel["ListenOverflows"]
 
-    snap = settled(agent, cgroup, same, lambda: "%r" % difference(link.counters(), before))
+    snap = settled(agent, cgroup, same, lambda: "%d" % kernel["ListenOverflows"])
     assert total(snap, "weir.tcp.listen.queue.length", cgroup) == int(shown[1]) == 2
     assert total(snap, "weir.tcp.listen.queue.limit", cgroup) == int(shown[2]) == 1
     for s in outs:
         s.close()
     listener.close()
-    done = difference(link.counters(), before)["ListenDrops"]
+    done = kernel["ListenDrops"]
     snap = settled(agent, cgroup, lambda s: total(s, "weir.tcp.listen.queue.limit", cgroup) == 0, "it has closed")
     assert total(snap, "weir.tcp.listen.drops", cgroup) == done
 
@@ -446,17 +317,16 @@ int main(int argc, char **argv)
 """
 
 
-def entries(agent):
-    """{name: entries} of the agent's hash maps of TCP."""
+def entries(agent, cgroup):
+    """{name: entries of @cgroup} of the agent's hash maps of TCP; others of this machine have entries too."""
     out = {}
     for number in bpf_objects(agent.pid)["map"]:
-        shown = run("bpftool", "map", "show", "id", str(number))
-        name = re.search(r"name (\w+)", shown)
-        if name and name[1].startswith("tcp_") and ("hash" in shown or "sk_storage" in shown) and "lru" not in shown \
-                and "sk_storage" not in shown:
-            dumped = run("bpftool", "map", "dump", "id", str(number))
-            found = re.search(r"Found (\d+) element", dumped)
-            out[name[1]] = int(found[1]) if found else dumped.count('"key":')
+        shown = json.loads(run("bpftool", "-j", "map", "show", "id", str(number)))
+        if not shown.get("name", "").startswith("tcp_") or shown["type"] != "hash":
+            continue
+        dumped = json.loads(run("bpftool", "-j", "map", "dump", "id", str(number)))
+        out[shown["name"]] = sum(item["formatted"]["key"].get("cgroup_id") == cgroup.id for item in dumped
+                                 if isinstance(item["formatted"]["key"], dict))
     return out
 
 
@@ -466,7 +336,7 @@ def test_100000_short_connections_leave_nothing(lab, agent):
     run("cc", "-O2", "-o", binary, source)
     assert lab.spawn(binary, 10, cgroup=cgroup).wait() == 0
     settled(agent, cgroup, lambda s: total(s, CONNECTIONS, cgroup) == 20, "the first ones")
-    before = entries(agent)
+    before = entries(agent, cgroup)
     # In parts: each connection keeps its port for a minute, and there are 28,000 of them a destination.
     for _ in range(5):
         storm = lab.spawn(binary, 20_000, cgroup=cgroup)
@@ -477,8 +347,9 @@ def test_100000_short_connections_leave_nothing(lab, agent):
     lost = snap.value("weir.signal.lost", signal="tcp")
     assert 200_020 - lost <= total(snap, CONNECTIONS, cgroup) <= 200_020
     assert total(snap, "weir.tcp.active_connections", cgroup) == 0
-    after = entries(agent)
-    assert before and {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0) + 8} == {}
+    # One more where the other end was not found any more: that is a class of its own, and not an entry a connection.
+    after = entries(agent, cgroup)
+    assert before["tcp_table"] == 1 and all(after[name] <= before[name] + 1 for name in after), (before, after)
     agent.law()
 
 
@@ -519,7 +390,6 @@ def test_trace_tells_each_kind_of_event(lab):
               lab.own(Trace(lab, "--socket=" + agent.socket, "--container=" + cgroup.name, "--closed", signal="tcp"))]
     for trace in traces:
         wait_until(lambda t=trace: "tracing" in t.process.output() or t.ended, "it traces")
-    link = Lossy(lab)
     closed = port_free()
     with cgroup.inside():
         with pytest.raises(ConnectionRefusedError):
@@ -558,11 +428,9 @@ def test_trace_tells_each_kind_of_event(lab):
     assert {r["type"] for r in records if r["event"] == "reset"} == {"sent", "received"}
     for s in waiting + [full]:
         s.close()
-    link.close()
 
 
 def test_top_and_hist_show_tcp(lab, agent):
-    import json
     client, server, port = lab.cgroup("client"), lab.cgroup("server"), port_free()
     up(lab.spawn(PYTHON, "-c", ANSWER, "127.0.0.1", port, 10, cgroup=server))
     assert lab.spawn(PYTHON, "-c", TALK, "127.0.0.1", port, 17, 10, cgroup=client).wait() == 0
