@@ -260,7 +260,7 @@ def test_metrics_are_those_of_the_semantic_conventions(lab):
 def test_all_metrics_of_the_agent_are_in_both(lab):
     """Names, kinds and units of its own counters: every family of the text is a metric in the Collector and back."""
     collector = backends.Collector(lab)
-    agent = lab.own(Weir(lab, "--otlp-endpoint=" + collector.endpoint))
+    agent = lab.own(Weir(lab, "--signals=http", "--otlp-endpoint=" + collector.endpoint))
     wait_until(lambda: len(collector.requests()) >= 2, "two exports")
     text = own_names(agent.metrics())
     units = {"s": "seconds", "By": "bytes", "1": "ratio"}
