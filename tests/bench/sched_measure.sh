@@ -1,5 +1,5 @@
 # Measures what the signal sched costs. The same text runs in the instruction-counting machine (busybox sh, as /job/main.sh)
-# and on this one (tests/bench/sched); it needs perf, bpftool, weir. Each result is one line
+# and on this one (tests/bench/sched); it needs perf, bpftool, taskset, weir. Each result is one line
 #   R KIND COLUMN NAME=VALUE...
 # that tests/bench/sched reads. A column is what is attached: none; empty (programs on the same hooks); weir (agent with
 # --signals=sched).
@@ -22,7 +22,7 @@ await() { # tenths command...
 	return 1
 }
 held() { grep -q ready "$RUN/hold.out" 2>/dev/null; }
-agent_up() { [ -S "$RUN/weir.sock" ] && weir doctor --socket="$RUN/weir.sock" >/dev/null 2>&1; }
+agent_up() { grep -q 'ready: signals' "$RUN/agent.log" 2>/dev/null; }
 
 start_none() { :; }
 start_empty() {
@@ -31,6 +31,7 @@ start_empty() {
 	await 100 held || { say "no empty programs"; exit 1; }
 }
 start_weir() {
+	: >"$RUN/agent.log"
 	weir agent --signals=sched --prometheus=off --socket="$RUN/weir.sock" >"$RUN/agent.log" 2>&1 & pid=$!
 	await 300 agent_up || { say "no agent:"; cat "$RUN/agent.log" >&2; exit 1; }
 }
@@ -41,7 +42,8 @@ finish() {
 trap 'trap - EXIT; finish; [ "$STATS" = 1 ] && echo 0 >/proc/sys/kernel/bpf_stats_enabled' EXIT
 trap 'exit 130' INT TERM
 
-messaging() { perf bench -f simple sched messaging -g "$GROUPS_COUNT" -l "$LOOPS" 2>/dev/null | tail -n 1; }
+# On one CPU: else its time is that of where the scheduler happens to put whom.
+messaging() { taskset -c $cpu perf bench -f simple sched messaging -g "$GROUPS_COUNT" -l "$LOOPS" 2>/dev/null | tail -n 1; }
 
 echo "R machine $(uname -r) cpus=$(nproc)"
 pingpong $cpu "$ROUNDS" 2 >/dev/null # the first seconds of a machine are slow
