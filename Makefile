@@ -168,6 +168,7 @@ bench-check: all
 	@tests/bench/check
 bench: all
 	@tests/bench/run
+	@tests/bench/sched
 lint: $(GEN)
 	@tests/lint/run
 test: deps
@@ -195,7 +196,7 @@ DEPS_BUILD := gcc make pkg-config clang bpftool libbpf-dev libelf-dev zlib1g-dev
 	      uthash-dev libncurses-dev libcap-ng-dev libseccomp-dev python3
 DEPS_TEST  := libcmocka-dev libclang-rt-14-dev clang-format mandoc python3-pytest python3-aiohttp python3-yaml \
 	      python3-prometheus-client openssl \
-	      nginx lighttpd apache2 apache2-utils nodejs openjdk-17-jdk-headless wrk curl runc iproute2 nftables procps mount \
+	      nginx lighttpd apache2 apache2-utils nodejs openjdk-17-jdk-headless wrk curl runc iproute2 nftables linux-perf procps mount \
 	      qemu-system-x86 busybox-static debian-archive-keyring cpio zstd xz-utils jq git liburing-dev
 deps-build:
 	@tests/lib/install-packages $(DEPS_BUILD)
