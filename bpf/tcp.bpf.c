@@ -53,7 +53,7 @@ enum {
 #define CA_LOSS	       4
 #define ROOT_CGROUP    1
 #define RTT_MIN_NONE   (~0u)
-#define PEER_WAIT_NS   100000000ull /* the other end has been established by then, if it is on this machine */
+#define PEER_WAIT_NS   1000000000ull /* an other end on this machine that was only slow is established by then */
 #define CHRONO_LIMITED 1	    /* place in chrono_stat of the time limited by the receiver's window */
 
 struct tcp_conn {
@@ -338,13 +338,25 @@ static __always_inline void conn_announce(struct sock *sk, struct tcp_conn *conn
 	bpf_map_update_elem(&tcp_ends, &end, &conn->cgroup_id, BPF_ANY);
 }
 
-/* Finds the other end, once. */
-static __always_inline void conn_place(struct sock *sk, struct tcp_conn *conn)
+/* Is the other end established as well, wherever it is? The end that is called is, since its last ACK came; the end that
+ * calls may have lost that ACK, or the other waits for data (TCP_DEFER_ACCEPT). What it sends or acknowledges tells. */
+static __always_inline bool conn_settled(struct sock *sk, const struct tcp_conn *conn)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+
+	return conn->role == TCP_ROLE_SERVER || conn->old ||
+	       BPF_CORE_READ(tp, bytes_acked) > 1 || /* the SYN is one */
+	       BPF_CORE_READ(tp, bytes_received) || bpf_ktime_get_ns() - conn->established_ns > PEER_WAIT_NS;
+}
+
+/* Finds the other end. What is found is final, and so is that there is none here once @last or it would be known by now:
+ * the sums over a connection must not move from one key to another. */
+static __always_inline void conn_place(struct sock *sk, struct tcp_conn *conn, bool last)
 {
 	struct tcp_end own, other;
 	__u64 *cgroup_id;
 
-	if (conn->placed || !end_may_be_here(conn->class))
+	if (conn->placed || (!conn->established_ns && !conn->old) || !end_may_be_here(conn->class))
 		return;
 	end_of(sk, &own);
 	end_in_namespace(sk, &own, conn->class);
@@ -353,12 +365,15 @@ static __always_inline void conn_place(struct sock *sk, struct tcp_conn *conn)
 	other.local_port = own.peer_port;
 	other.peer_port = own.local_port;
 	other.netns = own.netns;
+	if (!last)
+		last = conn_settled(sk, conn); /* before the look, so that one that comes in between is not missed */
 	cgroup_id = bpf_map_lookup_elem(&tcp_ends, &other);
 	if (cgroup_id) {
 		conn->peer_cgroup = *cgroup_id;
 		conn->class = TCP_CLASS_CONTAINER;
+		last = true;
 	}
-	conn->placed = 1;
+	conn->placed = last;
 }
 
 /* ---- tables ---- */
@@ -555,6 +570,9 @@ static __always_inline void recovery_begin(struct sock *sk, struct tcp_conn *con
 		return;
 	if (!conn->lost_since_ns)
 		__sync_fetch_and_add(&tcp_count.recovering, 1);
+	/* That nothing was lost is told by no congestion state: the probe may be long over. */
+	else if ((__s32)(BPF_CORE_READ((struct tcp_sock *)sk, snd_una) - conn->lost_end) >= 0)
+		conn->lost_since_ns = 0;
 	if (type == TCP_RETRANSMIT_PROBE)
 		back_ns = 2 * rtt_ns;
 	else if (type != TCP_RETRANSMIT_FAST)
@@ -630,7 +648,7 @@ static __always_inline void conn_retransmitted(struct sock *sk, struct tcp_conn 
 		return;
 	conn->total_retrans = total;
 	conn->bytes_retrans = total_bytes;
-	conn_place(sk, conn);
+	conn_place(sk, conn, false);
 	key_of(conn, &key);
 	st = event_count(&key);
 	if (st && type < TCP_RETRANSMIT_MAX) {
@@ -659,7 +677,7 @@ static __always_inline void sock_retransmitted(struct sock *sk, struct sk_buff *
 	__u64 bytes;
 	__u32 segments;
 
-	if (!conn) {
+	if (!conn || !conn->cgroup_id) { /* older than we are; tcp_find may be about to fill it in */
 		conn = conn_get(sk, true);
 		if (!conn)
 			return;
@@ -668,9 +686,10 @@ static __always_inline void sock_retransmitted(struct sock *sk, struct sk_buff *
 	}
 	segments = BPF_CORE_READ((struct tcp_sock *)sk, total_retrans) - conn->total_retrans;
 	bytes = BPF_CORE_READ((struct tcp_sock *)sk, bytes_retrans) - conn->bytes_retrans;
+	if (!segments)
+		return; /* sending failed before it began, which is told since 6.18 */
 	end_of(sk, &end);
-	if (segments)
-		peer_count(conn->cgroup_id, end.peer, segments, bytes);
+	peer_count(conn->cgroup_id, end.peer, segments, bytes);
 	recovery_begin(sk, conn, type, now_ns);
 	conn->lost_end = BPF_CORE_READ(cb, end_seq);
 	conn_retransmitted(sk, conn, type, now_ns);
@@ -764,7 +783,7 @@ static __always_inline void reset_count(struct sock *sk, __u32 sent)
 	} else {
 		conn = conn_get(sk, false);
 		if (conn) {
-			conn_place(sk, conn);
+			conn_place(sk, conn, false);
 			key_of(conn, &key);
 		} else {
 			key.cgroup_id = sock_cgroup(sk);
@@ -826,6 +845,7 @@ static __always_inline __u8 failure_of(struct sock *sk)
 static __always_inline void conn_begin(struct sock *sk)
 {
 	struct tcp_conn *conn = conn_get(sk, true);
+	struct tcp_end end;
 
 	if (!conn)
 		return;
@@ -833,6 +853,8 @@ static __always_inline void conn_begin(struct sock *sk)
 	conn_seed(sk, conn);
 	conn->start_ns = bpf_ktime_get_ns();
 	conn->role = TCP_ROLE_CLIENT;
+	end_of(sk, &end);
+	conn->class = class_of(end.peer); /* until it answers and can be found */
 	conn->pid = bpf_get_current_pid_tgid() >> 32;
 }
 
@@ -896,7 +918,7 @@ static __always_inline void conn_closed(struct sock *sk, struct tcp_conn *conn, 
 	struct tcp_stat *st;
 	struct tcp_event *e;
 
-	conn_place(sk, conn);
+	conn_place(sk, conn, true);
 	key_of(conn, &key);
 	sums_read(sk, conn, &sums);
 	st = event_count(&key);
@@ -1017,9 +1039,9 @@ static __always_inline void live_count(struct sock *sk, struct tcp_conn *conn)
 	if (state == STATE_CLOSE || state == STATE_SYN_SENT || state == STATE_LISTEN || state == STATE_TIME_WAIT)
 		return;
 	/* Told under the name of its other end, which may need a moment to be known. */
-	if (!conn->placed && conn->established_ns && bpf_ktime_get_ns() - conn->established_ns < PEER_WAIT_NS)
+	conn_place(sk, conn, false);
+	if (!conn->placed && end_may_be_here(conn->class))
 		return;
-	conn_place(sk, conn);
 	key_of(conn, &key);
 	rtt_sample(sk, conn, &key);
 	live = bpf_map_lookup_elem(&tcp_lives, &key);
