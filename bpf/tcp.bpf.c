@@ -871,6 +871,8 @@ static __always_inline void conn_established(struct sock *sk, int before)
 
 		__builtin_memset(conn, 0, sizeof(*conn));
 		conn_seed(sk, conn);
+		/* With fast open it has carried data by now; SYN-ACKs sent again have been told of. */
+		conn->seed_sent = conn->seed_received = 0;
 		conn->role = TCP_ROLE_SERVER;
 		handshake_ns = srtt_us * 1000ull;
 	} else {
