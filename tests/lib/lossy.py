@@ -90,6 +90,24 @@ table netdev %s {
                 run("ip", "netns", "exec", self.space.name, "nft", "delete", "table", "netdev", self.name)
 
 
+class Rejecting:
+    """What the namespace asks for on TCP port 81 is answered by nftables' @verdict, such as "reject with icmpx type X"."""
+
+    def __init__(self, space, verdict):
+        sweep()
+        self.name = "%s%dn%d" % (TABLE, os.getpid(), next(Lossy.numbers))
+        run("nft", "-f", "-", input="""
+table inet %s {
+  chain c {
+    type filter hook input priority 0;
+    iifname "%s" tcp dport 81 %s;
+  }
+}""" % (self.name, space.host_if, verdict))
+
+    def close(self):
+        run("nft", "delete", "table", "inet", self.name)
+
+
 class Counters:
     """What the kernel counted in a namespace (/proc/net/snmp and netstat) since this was made."""
 
