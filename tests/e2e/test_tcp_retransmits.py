@@ -289,3 +289,23 @@ def test_heavy_peers_are_named_and_all_add_up(lab, link, agent):
     assert len(named) <= 51
     assert set(heavy) <= set(named)
     assert min(named[a] for a in heavy) > 20
+
+
+@FAMILIES
+def test_sender_that_drops_its_own_packets(lab, link, agent, family):
+    """A packet filter on the way out tells the sender that it could not send (EPERM): it tries the same bytes again, as a
+    first transmission or as a second. Each byte counts once."""
+    sender, receiver, space = lab.cgroup("sender"), lab.cgroup("receiver"), link.space
+    run("ip", "netns", "exec", space.name, "nft", "-f", "-", input="""
+table inet own {
+  chain out {
+    type filter hook output priority 0;
+    meta l4proto tcp meta length > 500 numgen random mod 100 < 5 drop;
+  }
+}""")
+    kernel = Counters(space)
+    lab.own(Bulk(link, sender, receiver, family)).connect().send(1048573).finish()
+    snap = agent.snapshot()
+    matches_kernel(snap, sender, kernel)
+    assert total(snap, "io", receiver, network_io_direction="receive") == 1048573
+    assert total(snap, "io", sender, network_io_direction="transmit") == 1048573
