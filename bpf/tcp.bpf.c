@@ -34,9 +34,13 @@ enum {
 	STATE_ESTABLISHED = 1,
 	STATE_SYN_SENT = 2,
 	STATE_SYN_RECV = 3,
+	STATE_FIN_WAIT1 = 4,
+	STATE_FIN_WAIT2 = 5,
 	STATE_TIME_WAIT = 6,
 	STATE_CLOSE = 7,
+	STATE_LAST_ACK = 9,
 	STATE_LISTEN = 10,
+	STATE_CLOSING = 11,
 	STATE_NEW_SYN_RECV = 12,
 };
 
@@ -66,7 +70,7 @@ struct tcp_conn {
 	__u64 lost_ns;
 	/* Counts of the socket from which on we count. Written by events alone. */
 	__u64 bytes_retrans;
-	__u64 seed_sent, seed_received, seed_retrans; /* bytes */
+	__u64 seed_sent, seed_received; /* bytes */
 	__u32 total_retrans;
 	__u32 seed_segments, seed_dsack, seed_reordered, seed_limited;
 	__u32 lost_end;	 /* end of what was sent again */
@@ -461,17 +465,34 @@ static __always_inline void rtt_sample(struct sock *sk, struct tcp_conn *conn, c
 	}
 }
 
-/* What the connection has carried since we count, all but .opened. */
-static __always_inline void sums_read(struct sock *sk, const struct tcp_conn *conn, struct tcp_sums *ret)
+static __always_inline bool state_has_fin(__u8 state)
+{
+	return state == STATE_FIN_WAIT1 || state == STATE_FIN_WAIT2 || state == STATE_CLOSING ||
+	       state == STATE_LAST_ACK || state == STATE_TIME_WAIT;
+}
+
+/* Sequence numbers used, less that of a FIN. The kernel's count of bytes sent has those twice that a packet filter or a
+ * full queue on the way out dropped, which were sent again without being retransmissions. */
+static __always_inline __u64 sent_bytes(struct sock *sk, __u8 state)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
-	__u64 sent = BPF_CORE_READ(tp, bytes_sent) - conn->seed_sent;
-	__u64 again = BPF_CORE_READ(tp, bytes_retrans) - conn->seed_retrans;
+	__u64 acked = BPF_CORE_READ(tp, bytes_acked); /* first: the kernel writes it just before snd_una */
+	__u32 first = BPF_CORE_READ(tp, snd_una), next = BPF_CORE_READ(tp, snd_nxt);
+	bool fin = state_has_fin(state) && next == BPF_CORE_READ(tp, write_seq);
+
+	return acked + (next - first) - fin;
+}
+
+/* What the connection has carried since we count, all but .opened. @state: that it is in, or was in until it ended. */
+static __always_inline void sums_read(struct sock *sk, const struct tcp_conn *conn, __u8 state, struct tcp_sums *ret)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u64 sent = sent_bytes(sk, state);
 	__u64 received = BPF_CORE_READ(tp, bytes_received);
 
 	if (received && BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE)
 		received--;
-	ret->bytes_sent = sent > again ? sent - again : 0;
+	ret->bytes_sent = sent > conn->seed_sent ? sent - conn->seed_sent : 0;
 	ret->bytes_received = received > conn->seed_received ? received - conn->seed_received : 0;
 	ret->spurious = BPF_CORE_READ(tp, dsack_dups) - conn->seed_dsack;
 	ret->out_of_order = BPF_CORE_READ(tp, rcv_ooopack) - conn->seed_reordered;
@@ -495,9 +516,9 @@ static __always_inline void conn_seed(struct sock *sk, struct tcp_conn *conn)
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 
 	conn->cgroup_id = sock_cgroup(sk);
-	conn->seed_sent = BPF_CORE_READ(tp, bytes_sent);
+	conn->seed_sent = sent_bytes(sk, sock_state(sk));
 	conn->seed_received = BPF_CORE_READ(tp, bytes_received);
-	conn->bytes_retrans = conn->seed_retrans = BPF_CORE_READ(tp, bytes_retrans);
+	conn->bytes_retrans = BPF_CORE_READ(tp, bytes_retrans);
 	conn->total_retrans = conn->seed_segments = BPF_CORE_READ(tp, total_retrans);
 	conn->seed_dsack = BPF_CORE_READ(tp, dsack_dups);
 	conn->seed_reordered = BPF_CORE_READ(tp, rcv_ooopack);
@@ -850,6 +871,7 @@ static __always_inline void conn_begin(struct sock *sk)
 		return;
 	__builtin_memset(conn, 0, sizeof(*conn)); /* the socket may have had another connection before */
 	conn_seed(sk, conn);
+	conn->seed_sent = 1; /* the SYN */
 	conn->start_ns = bpf_ktime_get_ns();
 	conn->role = TCP_ROLE_CLIENT;
 	end_of(sk, &end);
@@ -870,6 +892,8 @@ static __always_inline void conn_established(struct sock *sk, int before)
 
 		__builtin_memset(conn, 0, sizeof(*conn));
 		conn_seed(sk, conn);
+		/* With fast open it has carried data by now; SYN-ACKs sent again have been told of. */
+		conn->seed_sent = conn->seed_received = 0;
 		conn->role = TCP_ROLE_SERVER;
 		handshake_ns = srtt_us * 1000ull;
 	} else {
@@ -919,7 +943,7 @@ static __always_inline void conn_closed(struct sock *sk, struct tcp_conn *conn, 
 
 	conn_place(sk, conn, true);
 	key_of(conn, &key);
-	sums_read(sk, conn, &sums);
+	sums_read(sk, conn, before, &sums);
 	st = event_count(&key);
 	if (st)
 		sums_add(conn, &sums, &st->closed);
@@ -1055,7 +1079,7 @@ static __always_inline void live_count(struct sock *sk, struct tcp_conn *conn)
 		live->walk = tcp_walk_number;
 	}
 	live->count[conn->role & 1]++;
-	sums_read(sk, conn, &sums);
+	sums_read(sk, conn, state, &sums);
 	sums_add(conn, &sums, &live->sums);
 }
 

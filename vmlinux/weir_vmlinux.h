@@ -112,8 +112,8 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 snd_una;
 	__u32 snd_nxt;
+	__u32 write_seq;
 	__u32 delivered;
-	__u64 bytes_sent; /* payload, what was sent again included */
 	__u64 bytes_received;
 	__u64 bytes_retrans;
 	__u64 bytes_acked;   /* SYN and FIN included */

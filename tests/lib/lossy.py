@@ -20,6 +20,7 @@ import socket
 import threading
 
 from lab import DEADLINE_S, pid_exists, run, wait_until
+from wire import no_linger
 
 TABLE = "weirtest"  # followed by the process id and the number of the link
 
@@ -89,6 +90,24 @@ table netdev %s {
                 run("ip", "netns", "exec", self.space.name, "nft", "delete", "table", "netdev", self.name)
 
 
+class Rejecting:
+    """What the namespace asks for on TCP port 81 is answered by nftables' @verdict, such as "reject with icmpx type X"."""
+
+    def __init__(self, space, verdict):
+        sweep()
+        self.name = "%s%dn%d" % (TABLE, os.getpid(), next(Lossy.numbers))
+        run("nft", "-f", "-", input="""
+table inet %s {
+  chain c {
+    type filter hook input priority 0;
+    iifname "%s" tcp dport 81 %s;
+  }
+}""" % (self.name, space.host_if, verdict))
+
+    def close(self):
+        run("nft", "delete", "table", "inet", self.name)
+
+
 class Counters:
     """What the kernel counted in a namespace (/proc/net/snmp and netstat) since this was made."""
 
@@ -128,7 +147,7 @@ class Bulk:
             self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(120)
         self.received = 0
-        self.peer = None
+        self.peer = self.thread = None
 
     def connect(self):
         self.sock.connect(self.address)
@@ -163,6 +182,14 @@ class Bulk:
         self.close()
 
     def close(self):
+        """At once, whatever is on its way: a connection whose other end is gone would keep the namespace's devices."""
+        for sock in (self.sock, self.peer):
+            if sock and sock.fileno() >= 0:
+                no_linger(sock)
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RD)  # who receives returns
+        if self.thread:
+            self.thread.join(DEADLINE_S)
         for sock in (self.sock, self.listener, self.peer):
             if sock:
                 sock.close()
