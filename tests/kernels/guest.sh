@@ -243,6 +243,29 @@ lawful() { scrape; law_of sched; }
 await 50 lawful
 check sched_conservation "$(grep '^weir_signal.*signal="sched"' $page | tr '\n' ' ')" law_of sched
 
+# A quota of 20 %, by the controller of v2: throttling is what cpu.stat says, to the microsecond.
+stat_of() { awk -v name="$1" '$1 == name { print $2 }' /sys/fs/cgroup/limited/cpu.stat; }
+shown() { # metric: of the limited cgroup, in millionths
+	awk -v name="weir_container_cpu_$1{" 'index($0, name) == 1 && /weir_cgroup="\/limited"/ { n = $NF } END { printf "%.0f\n", n * 1e6 }' $page
+}
+throttled() { [ "$(stat_of nr_throttled)" -ge 11 ]; }
+same_throttling() {
+	scrape
+	periods=$(shown throttled_periods_total) time=$(shown throttled_time_seconds_total)
+	[ "$periods" = $(($(stat_of nr_throttled) * 1000000)) ] && [ "$time" = "$(stat_of throttled_usec)" ]
+}
+mkdir /sys/fs/cgroup/limited
+if echo +cpu >/sys/fs/cgroup/cgroup.subtree_control && echo '20000 100000' >/sys/fs/cgroup/limited/cpu.max; then
+	(inside limited sh -c 'while :; do :; done') & hog=$!
+	await 200 throttled
+	kill $hog
+	wait $hog 2>/dev/null
+	await 100 same_throttling
+	check throttling "cpu.stat $(stat_of nr_throttled) periods $(stat_of throttled_usec) us, weir $periods / 10^6, $time us" same_throttling
+else
+	not_ok throttling "no cpu controller in v2"
+fi
+
 # trace through the agent's socket
 weir trace http --count=5 --role=server -o json >/tmp/trace 2>/tmp/trace.log & trace=$!
 poke() { client curl -sS -o /dev/null $h/hello; ! kill -0 $trace 2>/dev/null; }
