@@ -37,7 +37,7 @@ def connections(snap, cgroup):
 
 
 def now_open(snap, cgroup, role):
-    return total(snap, "connection.count", cgroup, role=role)
+    return total(snap, "active_connections", cgroup, role=role)
 
 
 def io(snap, cgroup):
