@@ -58,7 +58,7 @@ enum {
 #define ROOT_CGROUP    1
 #define RTT_MIN_NONE   (~0u)
 #define PEER_WAIT_NS   1000000000ull /* an other end on this machine that was only slow is established by then */
-#define CHRONO_LIMITED 1	    /* place in chrono_stat of the time limited by the receiver's window */
+#define CHRONO_LIMITED 1	     /* place in chrono_stat of the time limited by the receiver's window */
 
 struct tcp_conn {
 	__u64 cgroup_id;
@@ -348,8 +348,7 @@ static __always_inline bool conn_settled(struct sock *sk, const struct tcp_conn 
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
 
-	return conn->role == TCP_ROLE_SERVER || conn->old ||
-	       BPF_CORE_READ(tp, bytes_acked) > 1 || /* the SYN is one */
+	return conn->role == TCP_ROLE_SERVER || conn->old || BPF_CORE_READ(tp, bytes_acked) > 1 || /* the SYN is one */
 	       BPF_CORE_READ(tp, bytes_received) || bpf_ktime_get_ns() - conn->established_ns > PEER_WAIT_NS;
 }
 

@@ -116,7 +116,7 @@ struct tcp_sock {
 	__u32 delivered;
 	__u64 bytes_received;
 	__u64 bytes_retrans;
-	__u64 bytes_acked; /* SYN and FIN included */
+	__u64 bytes_acked;   /* SYN and FIN included */
 	__u32 total_retrans; /* segments */
 	__u32 dsack_dups;
 	__u32 rcv_ooopack;
