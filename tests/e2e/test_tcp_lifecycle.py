@@ -62,7 +62,7 @@ def test_connections_older_than_the_agent(lab):
     snap = agent.snapshot()
     assert io(snap, sender) == io(snap, receiver) == (0, 0)
     assert total(snap, "retransmits", sender) == 0
-    assert total(snap, "connection.count", sender) == total(snap, "connection.count", receiver) == 1
+    assert total(snap, "active_connections", sender) == total(snap, "connection.count", receiver) == 1
     link.lose(5)
     bulk.send(700001)
     half[1].sendall(b"answer")
@@ -77,7 +77,7 @@ def test_connections_older_than_the_agent(lab):
     assert total(snap, "retransmits", sender) == kernel["RetransSegs"] > 0
     assert {p.attributes["weir.peer.name"] for p in snap.find("weir.tcp.retransmits", sender)} == {receiver.name}
     assert total(snap, "connections", sender) == total(snap, "connections", receiver) == 0
-    assert total(snap, "connection.count", sender) == total(snap, "connection.count", receiver) == 0
+    assert total(snap, "active_connections", sender) == total(snap, "connection.count", receiver) == 0
     agent.law()
 
 
@@ -128,7 +128,7 @@ def test_socket_outlives_its_cgroup(lab):
         assert io(snap, wire.client_cgroup) == (204, 0)
         assert io(snap, wire.server_cgroup) == (0, 204)
         assert total(snap, "connections", wire.client_cgroup) == 1
-        assert total(snap, "connection.count", wire.client_cgroup) == 0
+        assert total(snap, "active_connections", wire.client_cgroup) == 0
         assert {p.attributes["weir.peer.name"] for p in snap.find("weir.tcp.io", wire.server_cgroup)} == {
             wire.client_cgroup.name}
     agent.law()
@@ -142,7 +142,7 @@ def test_namespace_deleted_under_living_connections(lab):
     for client, server in ends:
         client.sendall(b"x" * 7)
         recv_exactly(server, 7)
-    wait_until(lambda: total(agent.snapshot(), "connection.count", wire.client_cgroup) == 11, "open")
+    wait_until(lambda: total(agent.snapshot(), "active_connections", wire.client_cgroup) == 11, "open")
     run("ip", "-n", space.name, "link", "set", "lo", "down")
     space.close()
     for client, server in ends:
@@ -154,7 +154,7 @@ def test_namespace_deleted_under_living_connections(lab):
         for cgroup, want in ((wire.client_cgroup, (77, 0)), (wire.server_cgroup, (0, 77))):
             assert io(snap, cgroup) == want
             assert total(snap, "connections", cgroup) == 11
-            assert total(snap, "connection.count", cgroup) == 0
+            assert total(snap, "active_connections", cgroup) == 0
             assert snap.count("weir.tcp.connection.duration", cgroup) == 11
     agent.law()
 
@@ -176,7 +176,7 @@ def test_a_socket_that_connects_twice(lab):
     snap = agent.snapshot()
     assert total(snap, "connections", wire.client_cgroup) == 3
     assert io(snap, wire.client_cgroup) == (33, 0) and io(snap, wire.server_cgroup) == (0, 33)
-    assert total(snap, "connection.count", wire.client_cgroup) == 0
+    assert total(snap, "active_connections", wire.client_cgroup) == 0
     agent.law()
 
 
@@ -200,12 +200,12 @@ def test_very_many_connections(lab, storm):
     count = STORM + 101
 
     # TIME_WAIT is over for the connection when it begins; the last ones' ends may be under way.
-    wait_until(lambda: total(agent.snapshot(), "connection.count", server) == 0, "all have ended")
+    wait_until(lambda: total(agent.snapshot(), "active_connections", server) == 0, "all have ended")
     snap = agent.snapshot()
     lost = {p.attributes["reason"]: p.value for p in snap.find("weir.signal.lost", "", signal="tcp") if p.value}
     assert lost == {}
     assert total(snap, "connections", client) == total(snap, "connections", server) == count
-    assert total(snap, "connection.count", client) == 0
+    assert total(snap, "active_connections", client) == 0
     assert io(snap, client) == (count, 2 * count) and io(snap, server) == (2 * count, count)
     for cgroup in (client, server):
         for metric in ("handshake.duration", "connection.duration"):
