@@ -62,7 +62,7 @@ def test_connections_older_than_the_agent(lab):
     snap = agent.snapshot()
     assert io(snap, sender) == io(snap, receiver) == (0, 0)
     assert total(snap, "retransmits", sender) == 0
-    assert total(snap, "active_connections", sender) == total(snap, "connection.count", receiver) == 1
+    assert total(snap, "active_connections", sender) == total(snap, "active_connections", receiver) == 1
     link.lose(5)
     bulk.send(700001)
     half[1].sendall(b"answer")
@@ -77,7 +77,7 @@ def test_connections_older_than_the_agent(lab):
     assert total(snap, "retransmits", sender) == kernel["RetransSegs"] > 0
     assert {p.attributes["weir.peer.name"] for p in snap.find("weir.tcp.retransmits", sender)} == {receiver.name}
     assert total(snap, "connections", sender) == total(snap, "connections", receiver) == 0
-    assert total(snap, "active_connections", sender) == total(snap, "connection.count", receiver) == 0
+    assert total(snap, "active_connections", sender) == total(snap, "active_connections", receiver) == 0
     agent.law()
 
 
@@ -214,6 +214,7 @@ def test_very_many_connections(lab, storm):
     after = entries(agent, client, server)
     after.pop("tcp_lives")
     assert before.pop("tcp_lives") <= 2  # the first ones may have been too short to be seen alive
+    # A SYN that is sent again does so before the other end is known: that is a key of its own for each container.
+    assert before.pop("tcp_table") == 2 <= after.pop("tcp_table") <= 4
     assert after == before
-    assert after["tcp_table"] == 2
     agent.law()
