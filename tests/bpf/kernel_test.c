@@ -19,6 +19,7 @@
 #include "base/loop.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "control.h"
 #include "http.h"
 #include "identity/cgroup.h"
 #include "kernel/drain.h"
