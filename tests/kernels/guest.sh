@@ -52,6 +52,23 @@ own() { # one of the agent's own counters, lost by all reasons together
 	awk -v name="weir_signal_$1_total{" 'index($0, name) == 1 && /signal="http"/ { sum += $NF } END { printf "%d\n", sum }' $page
 }
 
+# Sum of a metric of TCP (as Prometheus names it) over the series that have all of the labels.
+tcp() { # name label...
+	local name=$1
+	shift
+	awk -v name="weir_tcp_$name{" -v labels="$*" '
+		BEGIN { n = split(labels, label, " ") }
+		index($0, name) == 1 {
+			for (i = 1; i <= n; i++)
+				if (!index($0, label[i]))
+					next
+			sum += $NF
+		}
+		END { printf "%.6f\n", sum }' $page
+}
+whole_number() { printf '%.0f\n' "$(tcp "$@")"; }
+retransmitted() { awk '$1 == "Tcp:" && $13 ~ /^[0-9]/ { print $13 }' /proc/net/snmp; }
+
 # Every request is counted, once, for both sides, with the labels; and nothing else is.
 both_are() { # expected of server, of client, of all of the server, label...
 	scrape
@@ -114,15 +131,55 @@ expect post_continue 3 POST 201 curl -sS -o /dev/null -H 'Expect: 100-continue' 
 expect chunked_request 3 POST 201 curl -sS -o /dev/null -H 'Expect:' -H 'Transfer-Encoding: chunked' --data-binary @/tmp/body "$h/upload?[1-3]"
 expect sendfile 7 GET 200 curl -sS -o /dev/null "$h/big?[1-7]"
 
+# TCP: connections that are refused. Nothing listens on port 9.
+refused_are() { scrape; t=$(whole_number connections_total 'weir_cgroup="/client"' 'error_type="refused"'); [ "$t" -ge $((t0 + $1)) ]; }
+scrape
+t0=$(whole_number connections_total 'weir_cgroup="/client"' 'error_type="refused"')
+for i in 1 2 3 4 5 6 7; do client curl -sS -o /dev/null http://127.0.0.1:9/; done
+await 50 refused_are 7
+check tcp_refused "7 connects, $((t - t0)) counted" [ $((t - t0)) = 7 ]
+check tcp_refused_is_no_reset "resets $(tcp resets_total 'weir_cgroup="/client"')" \
+	[ "$(whole_number resets_total 'weir_cgroup="/client"')" = 0 ]
+
 # Segments that are lost, and come again. (busybox has a tc of its own and prefers it.)
+retransmits_are() { scrape; t=$(whole_number retransmits_total); [ $((t - t0)) = $(($(retransmitted) - r0)) ]; }
+scrape
+t0=$(whole_number retransmits_total) r0=$(retransmitted)
 if /bin/tc qdisc add dev lo root netem loss 5% delay 1ms 2>/tmp/tc.log; then
 	expect netem_loss 61 GET 200 curl -sS -o /dev/null "$h/hello?[1-61]"
-	retransmitted=$(awk '$1 == "Tcp:" && $13 ~ /^[0-9]/ { print $13 }' /proc/net/snmp)
-	check netem_retransmits "$retransmitted segments retransmitted: the case shows nothing" [ "$retransmitted" -gt 0 ]
+	client curl -sS -o /dev/null "$h/big?[1-2]"
 	/bin/tc qdisc del dev lo root
+	check netem_retransmits "nothing retransmitted: the case shows nothing" [ "$(retransmitted)" -gt "$r0" ]
+	await 100 retransmits_are
+	note "$(($(retransmitted) - r0)) segments retransmitted"
+	check tcp_retransmits "the kernel counted $(($(retransmitted) - r0)), weir $((t - t0))" \
+		[ $((t - t0)) = $(($(retransmitted) - r0)) ]
+	check tcp_peer_retransmits "by address $(tcp peer_retransmits_total)" [ "$(whole_number peer_retransmits_total)" = "$t" ]
+	check tcp_recovery "no time was lost" [ "$(whole_number recovery_duration_seconds_count)" -gt 0 ]
 else
 	not_ok netem_loss "no netem: $(tail -n 1 /tmp/tc.log)"
 fi
+
+# Round trips of twice 20 ms: the least one is that, the smoothed ones also have what this slow machine needs to answer.
+rtt() { echo $(whole_number rtt_duration_seconds_count "weir_cgroup=\"/$1\"") $(tcp rtt_duration_seconds_sum "weir_cgroup=\"/$1\""); }
+mean_ms() { # count sum count sum
+	awk -v a="$1" -v b="$2" -v c="$3" -v d="$4" 'BEGIN { printf "%.2f\n", (c > a ? (d - b) / (c - a) * 1000 : 0) }'
+}
+between() { awk -v v="$1" -v a="$2" -v b="$3" 'BEGIN { exit !(v >= a && v <= b) }'; }
+scrape
+c0=$(rtt client) s0=$(rtt web)
+/bin/tc qdisc add dev lo root netem delay 20ms 2>/tmp/tc.log || not_ok netem_delay "no netem: $(tail -n 1 /tmp/tc.log)"
+client curl -sS -o /dev/null "$h/hello?[1-97]"
+/bin/tc qdisc del dev lo root
+scrape
+c=$(mean_ms $c0 $(rtt client)) s=$(mean_ms $s0 $(rtt web))
+note "mean round-trip time: client $c ms, server $s ms"
+least() { tcp rtt_min_seconds "weir_cgroup=\"/$1\"" | awk '{ printf "%.2f\n", $1 * 1000 }'; }
+note "least: client $(least client) ms, server $(least web) ms"
+check tcp_rtt_client "$c ms and not 40" between "$c" 40 60
+check tcp_rtt_server "$s ms and not 40" between "$s" 40 60
+check tcp_rtt_min_client "$(least client) ms and not 40" between "$(least client)" 40 42
+check tcp_rtt_min_server "$(least web) ms and not 40" between "$(least web)" 40 42
 
 # Saturation: nginx is the witness of what it served. wrk cuts its connections off at the end, which is not a served request.
 whole() { echo $(($(sum "$1" "$2") - $(sum "$1" "$2" error_type=\"connection))); }
@@ -145,6 +202,24 @@ check saturation_client "wrk saw $made answers, nginx served $n, weir counted $(
 seen=$(own seen) delivered=$(own delivered) filtered=$(own filtered) lost=$(own lost)
 check conservation "seen $seen, delivered $delivered, filtered $filtered, lost $lost" \
 	[ "$seen" -gt 0 -a "$seen" = $((delivered + filtered + lost)) ]
+# Bytes and ends: what nginx and curl made of it, both sides alike, is in the cases of HTTP; here they must agree.
+ended() { scrape; [ "$(whole_number connection_count 'weir_cgroup="/client"')" = 0 ]; }
+await 50 ended
+check tcp_all_ended "$(tcp connection_count 'weir_cgroup="/client"') connections of the client are open" ended
+made=$(whole_number connections_total 'weir_cgroup="/client"' 'role="client"' 'weir_peer_class="container"')
+whole=$(whole_number connection_duration_seconds_count 'weir_cgroup="/client"')
+check tcp_made_is_ended "$made connections made, $whole ended" [ "$made" -gt 100 -a "$made" = "$whole" ]
+sent=$(whole_number io_bytes_total 'weir_cgroup="/client"' 'network_io_direction="transmit"')
+got=$(whole_number io_bytes_total 'weir_cgroup="/web"' 'network_io_direction="receive"' 'weir_peer_class="container"')
+check tcp_bytes "the client sent $sent, the server received $got" [ "$sent" -gt 100000 -a "$sent" = "$got" ]
+tcp_law() {
+	scrape
+	awk '/^weir_signal_(seen|delivered|filtered|lost)_total/ && /signal="tcp"/ { n[substr($1, 13, 4)] += $NF }
+		END { exit !(n["seen"] > 0 && n["seen"] == n["deli"] + n["filt"] + n["lost"]) }' $page
+}
+await 50 tcp_law
+check tcp_conservation "$(grep -E '^weir_signal_.*signal="tcp"' $page | tr '\n' ' ')" tcp_law
+
 check nothing_lost "lost $((lost - lost0)) of $seen" [ "$lost" = "$lost0" ]
 
 # trace through the agent's socket
