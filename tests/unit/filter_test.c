@@ -97,6 +97,7 @@ static void a_query_means_the_same(void **state)
 	assert_int_equal(span_filter_set(&filter, "status", "4xx", NULL), 0);
 	assert_int_equal(span_filter_set(&filter, "role", "client", NULL), 0);
 	assert_int_equal(span_filter_set(&filter, "min", "1.5s", NULL), 0);
+	assert_int_equal(span_filter_set(&filter, "closed", "1", NULL), 0);
 	buf_init(&query, 4096);
 	span_filter_query(&filter, &query);
 	for (part = strtok_r(query.data, "&", &rest); part; part = strtok_r(NULL, "&", &rest)) {
@@ -137,6 +138,30 @@ static void no_answer_is_status_none(void **state)
 	assert_true(span_filter_match(&filter, &span, &fake_shop));
 }
 
+/* There are as many as there are connections: they are lines only for who asks. */
+static void ends_of_connections_are_asked_for(void **state)
+{
+	static const struct {
+		const char *event, *closed;
+		bool matches;
+	} rows[] = {
+		{ "close", NULL, false }, { "close", "0", false },	{ "close", "", false },
+		{ "close", "1", true },	  { "retransmit", NULL, true }, { "retransmit", "1", true },
+		{ "", NULL, true },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct span_filter filter = {};
+		struct span span = request;
+
+		span.fields[1] = (struct field){ .name = "event", .type = FIELD_STR, .str = rows[i].event };
+		if (rows[i].closed)
+			assert_int_equal(span_filter_set(&filter, "closed", rows[i].closed, NULL), 0);
+		if (span_filter_match(&filter, &span, &fake_shop) != rows[i].matches)
+			fail_msg("event %s, closed=%s", rows[i].event, rows[i].closed ? rows[i].closed : "not given");
+	}
+}
+
 static void mistakes_are_refused(void **state)
 {
 	static const struct {
@@ -147,7 +172,7 @@ static void mistakes_are_refused(void **state)
 		{ "status", "500-", -EINVAL },	{ "status", "-500", -EINVAL }, { "status", "500-400", -EINVAL },
 		{ "status", "1000", -EINVAL },	{ "status", "50 0", -EINVAL }, { "role", "proxy", -EINVAL },
 		{ "min", "fast", -EINVAL },	{ "min_ns", "1s", -EINVAL },   { "colour", "red", -ENOENT },
-		{ "status", "1-2-3", -EINVAL },
+		{ "status", "1-2-3", -EINVAL }, { "closed", "yes", -EINVAL },  { "closed", "2", -EINVAL },
 	};
 	char path[FILTER_TEXT_MAX + 1];
 	struct span_filter filter = {};
@@ -272,6 +297,7 @@ int main(void)
 		cmocka_unit_test(a_query_means_the_same),
 		cmocka_unit_test(nothing_asked_is_no_query),
 		cmocka_unit_test(no_answer_is_status_none),
+		cmocka_unit_test(ends_of_connections_are_asked_for),
 		cmocka_unit_test(mistakes_are_refused),
 		cmocka_unit_test(the_agent_itself_matches_only_when_nothing_is_asked),
 		cmocka_unit_test(lines_are_aligned),

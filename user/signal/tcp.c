@@ -511,6 +511,20 @@ static void tcp_total(struct tcp *t, const struct metric *metric, const __u64 *t
 		series_total(aggregate_series(t->ctx->sink->aggregate, metric, 0, NULL, 0, t->start_ns), now);
 }
 
+static bool key_is(const void *key, const void *other)
+{
+	return !memcmp(key, other, sizeof(struct tcp_key));
+}
+
+static void key_buried(void *arg, const struct tcp_key *key)
+{
+	struct tcp *t = arg;
+
+	drain_delete(t->table, key_is, key);
+	drain_delete(t->lives, key_is, key);
+	drain_delete(t->rtts, key_is, key);
+}
+
 /* The order is that of tcp_series.h and tcp_peers.h: parts before totals, the ended before the living. */
 static int tcp_drain(struct signal_ctx *ctx, __u64 now_ns)
 {
@@ -532,6 +546,7 @@ static int tcp_drain(struct signal_ctx *ctx, __u64 now_ns)
 		err = tcp_listen_read(t->listen, ctx->sink->spans ? tcp_dropped : NULL, t);
 	tcp_series_publish(t->series, walk);
 	tcp_peers_publish(t->peers, t->series);
+	tcp_series_bury(t->series, key_buried, t);
 	tcp_total(t, &tcp_untraced, &t->skel->bss->tcp_count.untold);
 	tcp_total(t, &tcp_stateless, &t->skel->bss->tcp_count.stateless);
 	/* From here on it is the next one's: also the least round-trip time of what ends before it. */
@@ -539,12 +554,18 @@ static int tcp_drain(struct signal_ctx *ctx, __u64 now_ns)
 	return err < 0 ? err : 0;
 }
 
-static bool key_names_cgroup(const void *key, const void *cgroup_id)
-{
-	const struct tcp_key *k = key;
-	__u64 id = *(const __u64 *)cgroup_id;
+struct gone {
+	__u64 cgroup_id;
+	const struct tcp_series *series;
+};
 
-	return id && (k->cgroup_id == id || k->peer_cgroup == id);
+static bool key_names_cgroup(const void *key, const void *arg)
+{
+	const struct gone *gone = arg;
+	const struct tcp_key *k = key;
+
+	return (k->cgroup_id == gone->cgroup_id || k->peer_cgroup == gone->cgroup_id) &&
+	       !tcp_series_keeps(gone->series, k);
 }
 
 static bool hist_of_cgroup(const void *key, const void *cgroup_id)
@@ -555,14 +576,15 @@ static bool hist_of_cgroup(const void *key, const void *cgroup_id)
 static void tcp_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 {
 	struct tcp *t = ctx->priv;
+	const struct gone gone = { .cgroup_id = cgroup_id, .series = t->series };
 
 	if (!cgroup_id)
 		return;
-	drain_delete(t->table, key_names_cgroup, &cgroup_id);
-	drain_delete(t->lives, key_names_cgroup, &cgroup_id);
-	drain_delete(t->rtts, key_names_cgroup, &cgroup_id);
-	drain_delete(t->hists, hist_of_cgroup, &cgroup_id);
 	tcp_series_forget(t->series, cgroup_id);
+	drain_delete(t->table, key_names_cgroup, &gone);
+	drain_delete(t->lives, key_names_cgroup, &gone);
+	drain_delete(t->rtts, key_names_cgroup, &gone);
+	drain_delete(t->hists, hist_of_cgroup, &cgroup_id);
 	tcp_peers_forget(t->peers, cgroup_id);
 	tcp_listen_forget(t->listen, cgroup_id);
 }
@@ -641,7 +663,7 @@ static const struct metric *const tcp_metrics[] = {
 	&tcp_rtt_duration,
 	&tcp_rtt_min,
 	&tcp_connections,
-	&tcp_connection_count,
+	&tcp_active_connections,
 	&tcp_handshake,
 	&tcp_duration,
 	&tcp_resets,

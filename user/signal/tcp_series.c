@@ -35,7 +35,7 @@ const struct metric tcp_connections = {
 	.text = "Connections established, and with error.type those that never were.",
 	.kind = METRIC_SUM,
 };
-const struct metric tcp_connection_count = {
+const struct metric tcp_active_connections = {
 	.name = "weir.tcp.active_connections",
 	.unit = "{connection}",
 	.text = "Connections that are established now.",
@@ -146,6 +146,8 @@ struct group {
 	__u64 live_count[TCP_ROLE_MAX];
 	struct slots rtt;
 	__u64 rtt_sum_ns;
+	bool doomed;	/* to be forgotten as soon as its connections have ended */
+	bool peer_gone; /* and because it is the other end's cgroup that is gone */
 };
 
 /* What is summed over all other ends of a container. */
@@ -160,6 +162,8 @@ struct tcp_series {
 	struct aggregate *aggregate;
 	__u64 start_ns, jiffy_ns;
 	__u64 events;
+	__u64 walk;	 /* published last */
+	unsigned doomed; /* groups */
 	struct names names;
 	struct map groups, owners;
 };
@@ -294,9 +298,9 @@ static void attrs_str(struct attrs *a, const char *key, const char *str)
 }
 
 /* Where the other end is: a class of addresses, or which container of this machine. */
-static void attrs_peer(const struct tcp_series *s, struct attrs *a, const struct tcp_key *key)
+static void attrs_peer(const struct tcp_series *s, struct attrs *a, const struct group *g)
 {
-	unsigned class = key->class < TCP_CLASS_MAX ? key->class : TCP_CLASS_NONE;
+	unsigned class = g->key.class < TCP_CLASS_MAX ? g->key.class : TCP_CLASS_NONE;
 
 	if (class == TCP_CLASS_OVERFLOW) {
 		attrs_str(a, s->names.overflow, s->names.yes);
@@ -304,8 +308,9 @@ static void attrs_peer(const struct tcp_series *s, struct attrs *a, const struct
 	}
 	attrs_str(a, s->names.class, s->names.classes[class]);
 	if (class == TCP_CLASS_CONTAINER)
-		a->items[a->count++] =
-			(struct attr){ .key = s->names.name, .type = ATTR_CGROUP, .num = key->peer_cgroup };
+		a->items[a->count++] = (struct attr){ .key = s->names.name,
+						      .type = ATTR_CGROUP,
+						      .num = g->peer_gone ? ATTR_CGROUP_GONE : g->key.peer_cgroup };
 }
 
 static struct series *series_get(struct tcp_series *s, const struct group *g, const struct metric *metric,
@@ -325,7 +330,7 @@ static void group_add(struct tcp_series *s, const struct group *g, const struct 
 	if (key)
 		attrs_str(&a, key, value);
 	if (peer)
-		attrs_peer(s, &a, &g->key);
+		attrs_peer(s, &a, g);
 	series_add(series_get(s, g, metric, &a), new);
 }
 
@@ -338,7 +343,7 @@ static void group_connections(struct tcp_series *s, const struct group *g, unsig
 	attrs_str(&a, s->names.role, s->names.roles[role]);
 	if (error)
 		attrs_str(&a, s->names.error, error);
-	attrs_peer(s, &a, &g->key);
+	attrs_peer(s, &a, g);
 	series_add(series_get(s, g, &tcp_connections, &a), new);
 }
 
@@ -402,7 +407,7 @@ void tcp_series_rtt(struct tcp_series *s, const struct tcp_key *key, const struc
 
 	if (!g)
 		return;
-	attrs_peer(s, &a, &g->key);
+	attrs_peer(s, &a, g);
 	/* Counted by the slots, which the kernel half adds last: the sum may be ahead by one that is on its way. */
 	if (slots_take(&g->rtt, rtt->slots, new)) {
 		series_add_slots(series_get(s, g, &tcp_rtt_duration, &a), new, rtt->sum_ns - g->rtt_sum_ns, 0);
@@ -453,7 +458,7 @@ static void owners_publish(struct tcp_series *s)
 			if (!o->active[role] && !o->shown[role])
 				continue;
 			o->shown[role] = true;
-			series_set(aggregate_series(s->aggregate, &tcp_connection_count, o->cgroup_id, &attr, 1,
+			series_set(aggregate_series(s->aggregate, &tcp_active_connections, o->cgroup_id, &attr, 1,
 						    s->start_ns),
 				   o->active[role]);
 		}
@@ -465,6 +470,7 @@ void tcp_series_publish(struct tcp_series *s, __u64 walk)
 	struct group *g;
 	size_t pos = 0;
 
+	s->walk = walk;
 	while ((o = map_next(&s->owners, &pos)))
 		memset(o->active, 0, sizeof(o->active));
 	pos = 0;
@@ -481,28 +487,77 @@ void tcp_series_publish(struct tcp_series *s, __u64 walk)
 
 /* ---- the end of a container */
 
+/* Takes out those for which @match says so. */
+static void groups_remove(struct tcp_series *s, bool (*match)(struct tcp_series *s, struct group *g, const void *arg),
+			  const void *arg, void (*removed)(void *arg, const struct tcp_key *key), void *removed_arg)
+{
+	struct group *g, **list = s->groups.count ? malloc(s->groups.count * sizeof(*list)) : NULL;
+	size_t pos = 0, count = 0;
+
+	if (!list)
+		return;
+	while ((g = map_next(&s->groups, &pos)))
+		if (match(s, g, arg))
+			list[count++] = g;
+	while (count) {
+		g = list[--count];
+		s->doomed -= g->doomed;
+		map_del(&s->groups, key_hash(&g->key), g);
+		if (removed)
+			removed(removed_arg, &g->key);
+		group_free(g);
+	}
+	free(list);
+}
+
+static bool group_lives(const struct tcp_series *s, const struct group *g)
+{
+	return g->live_walk && g->live_walk == s->walk;
+}
+
+static bool group_of_cgroup(struct tcp_series *s, struct group *g, const void *cgroup_id)
+{
+	__u64 id = *(const __u64 *)cgroup_id;
+	bool peer = g->key.peer_cgroup && g->key.peer_cgroup == id;
+
+	if (g->key.cgroup_id != id && !peer)
+		return false;
+	g->peer_gone |= peer;
+	if (!group_lives(s, g))
+		return true;
+	s->doomed += !g->doomed;
+	g->doomed = true;
+	return false;
+}
+
 void tcp_series_forget(struct tcp_series *s, __u64 cgroup_id)
 {
 	struct owner *o = owner_find(s, cgroup_id);
-	struct group *g, **doomed;
-	size_t pos = 0, count = 0;
 
 	if (o) {
 		map_del(&s->owners, hash_mix(cgroup_id, 0), o);
 		free(o);
 	}
-	doomed = s->groups.count ? malloc(s->groups.count * sizeof(*doomed)) : NULL;
-	if (!doomed)
-		return;
-	while ((g = map_next(&s->groups, &pos)))
-		if (g->key.cgroup_id == cgroup_id || (g->key.peer_cgroup && g->key.peer_cgroup == cgroup_id))
-			doomed[count++] = g;
-	while (count) {
-		g = doomed[--count];
-		map_del(&s->groups, key_hash(&g->key), g);
-		group_free(g);
-	}
-	free(doomed);
+	groups_remove(s, group_of_cgroup, &cgroup_id, NULL, NULL);
+}
+
+bool tcp_series_keeps(const struct tcp_series *s, const struct tcp_key *key)
+{
+	const struct group *g = s->doomed ? map_find(&s->groups, key_hash(key), group_same, key) : NULL;
+
+	return g && g->doomed;
+}
+
+/* One walk without it is not enough: a connection that ended just before is among the ended ones in the next round. */
+static bool group_ended(struct tcp_series *s, struct group *g, const void *arg)
+{
+	return g->doomed && s->walk - g->live_walk > 1;
+}
+
+void tcp_series_bury(struct tcp_series *s, void (*buried)(void *arg, const struct tcp_key *key), void *arg)
+{
+	if (s->doomed)
+		groups_remove(s, group_ended, NULL, buried, arg);
 }
 
 __u64 tcp_series_events(const struct tcp_series *s)

@@ -8,6 +8,7 @@
 #define WEIR_SIGNAL_TCP_SERIES_H
 
 #include <linux/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "model/aggregate.h"
@@ -24,8 +25,13 @@ void tcp_series_stat(struct tcp_series *s, const struct tcp_key *key, const stru
 void tcp_series_live(struct tcp_series *s, const struct tcp_key *key, const struct tcp_live *live, __u64 walk);
 void tcp_series_rtt(struct tcp_series *s, const struct tcp_key *key, const struct tcp_rtt *rtt, __u64 walk);
 void tcp_series_publish(struct tcp_series *s, __u64 walk);
-/* The cgroup is gone: also as the other end of others. */
+/* The cgroup is gone: also as the other end of others. A group whose connections are still open is kept until they have
+ * ended, or what they have carried would be counted again: a pool keeps connections whose other end has died. */
 void tcp_series_forget(struct tcp_series *s, __u64 cgroup_id);
+/* Is @key of a group that was to be forgotten and is kept? Then the kernel's counts must stay as well. */
+bool tcp_series_keeps(const struct tcp_series *s, const struct tcp_key *key);
+/* After tcp_series_publish(): forgets those that have ended since, and says which. */
+void tcp_series_bury(struct tcp_series *s, void (*buried)(void *arg, const struct tcp_key *key), void *arg);
 
 __u64 tcp_series_events(const struct tcp_series *s); /* delivered so far */
 /* Segments sent again by this container so far. */
@@ -38,7 +44,7 @@ const char *tcp_retransmit_name(unsigned type);
 const char *tcp_failure_name(unsigned failure);
 const char *tcp_class_name(unsigned class);
 
-extern const struct metric tcp_retransmits, tcp_retransmit_io, tcp_spurious, tcp_connections, tcp_connection_count,
+extern const struct metric tcp_retransmits, tcp_retransmit_io, tcp_spurious, tcp_connections, tcp_active_connections,
 	tcp_resets, tcp_io, tcp_out_of_order, tcp_window_limited, tcp_rtt_duration, tcp_rtt_min;
 
 #endif
