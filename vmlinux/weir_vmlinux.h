@@ -171,7 +171,14 @@ struct bpf_map {
 	__u32 id;
 };
 
-struct file;
+struct inode {
+	unsigned short i_mode;
+};
+
+struct file {
+	struct inode *f_inode;
+	void *private_data;
+};
 
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
