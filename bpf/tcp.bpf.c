@@ -48,6 +48,7 @@ enum {
 #define S_IFMT	       0170000
 #define S_IFSOCK       0140000
 #define AF_INET6       10
+#define SOCK_STREAM    1
 #define IPPROTO_TCP    6
 #define SHUTDOWN_MASK  3
 #define SOCK_DONE      (1ul << 1) /* a FIN has come; the kernel counts it as a byte received */
@@ -237,9 +238,13 @@ static __always_inline struct tcp_listening *listening_get(struct sock *sk, bool
 	return l;
 }
 
+/* The number is that of other protocols in other families (NETLINK_XFRM), and of raw sockets. */
 static __always_inline bool sock_is_tcp(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM &&
+	       (family == AF_INET || family == AF_INET6);
 }
 
 static __always_inline __u8 sock_state(struct sock *sk)

@@ -76,6 +76,7 @@ typedef struct {
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_type;
 	__u16 sk_protocol;
 	__u32 sk_shutdown;
 	int sk_err;
