@@ -45,7 +45,10 @@ enum {
 };
 
 #define AF_INET	       2
+#define S_IFMT	       0170000
+#define S_IFSOCK       0140000
 #define AF_INET6       10
+#define SOCK_STREAM    1
 #define IPPROTO_TCP    6
 #define SHUTDOWN_MASK  3
 #define SOCK_DONE      (1ul << 1) /* a FIN has come; the kernel counts it as a byte received */
@@ -235,9 +238,13 @@ static __always_inline struct tcp_listening *listening_get(struct sock *sk, bool
 	return l;
 }
 
+/* The number is that of other protocols in other families (NETLINK_XFRM), and of raw sockets. */
 static __always_inline bool sock_is_tcp(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP;
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM &&
+	       (family == AF_INET || family == AF_INET6);
 }
 
 static __always_inline __u8 sock_state(struct sock *sk)
@@ -1158,14 +1165,32 @@ int tcp_listeners_hash(struct bpf_iter__bpf_map_elem *ctx)
 
 /* ---- start: sockets that are there already, as the open files of processes ---- */
 
+static __always_inline void sock_found(struct sock *sk)
+{
+	struct tcp_conn *conn;
+	__u8 state;
+
+	if (!sock_is_tcp(sk))
+		return;
+	state = sock_state(sk);
+	if (state == STATE_LISTEN) {
+		if (!listening_get(sk, false))
+			listener_begin(sk);
+		return;
+	}
+	if (state == STATE_CLOSE || state == STATE_SYN_SENT || conn_get(sk, false))
+		return;
+	conn = conn_get(sk, true);
+	if (conn)
+		conn_seed_old(sk, conn);
+}
+
 SEC("?iter/task_file")
 int tcp_find(struct bpf_iter__task_file *ctx)
 {
 	struct file *file = ctx->file;
-	struct tcp_conn *conn;
 	struct socket *sock;
 	struct sock *sk;
-	__u8 state;
 
 	if (!file)
 		return 0;
@@ -1173,18 +1198,27 @@ int tcp_find(struct bpf_iter__task_file *ctx)
 	if (!sock)
 		return 0;
 	sk = sock->sk;
-	if (!sk || !sock_is_tcp(sk))
+	if (sk)
+		sock_found(sk);
+	return 0;
+}
+
+/* The helper is of 5.11. Without socket storage nobody needs a pointer that the verifier trusts. */
+SEC("?iter/task_file")
+int tcp_find_hash(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file;
+	struct socket *sock;
+	struct sock *sk;
+
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
 		return 0;
-	state = sock_state(sk);
-	if (state == STATE_LISTEN) {
-		if (!listening_get(sk, false))
-			listener_begin(sk);
+	sock = BPF_CORE_READ(file, private_data);
+	sk = sock ? BPF_CORE_READ(sock, sk) : NULL;
+	if (!sk)
 		return 0;
-	}
-	if (state == STATE_CLOSE || state == STATE_SYN_SENT || conn_get(sk, false))
-		return 0;
-	conn = conn_get(sk, true);
-	if (conn)
-		conn_seed_old(sk, conn);
+	sock_found(sk);
+	if (sock_state(sk) == STATE_CLOSE) /* meanwhile: its end has not seen what was made here */
+		conn_drop(sk);
 	return 0;
 }

@@ -76,6 +76,7 @@ typedef struct {
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_type;
 	__u16 sk_protocol;
 	__u32 sk_shutdown;
 	int sk_err;
@@ -212,7 +213,14 @@ struct bpf_map {
 	__u32 id;
 };
 
-struct file;
+struct inode {
+	unsigned short i_mode;
+};
+
+struct file {
+	struct inode *f_inode;
+	void *private_data;
+};
 
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;

@@ -218,3 +218,16 @@ def test_very_many_connections(lab, storm):
     assert before.pop("tcp_table") == 2 <= after.pop("tcp_table") <= 4
     assert after == before
     agent.law()
+
+
+def test_other_sockets_with_that_number_are_no_connections(lab):
+    """Protocol 6 is TCP among those of the internet and something else elsewhere; a raw socket is of protocol 6 as well."""
+    group = lab.cgroup("other")
+    with group.inside():
+        netlink = lab.own(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 6))  # NETLINK_XFRM
+        raw = lab.own(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP))
+    netlink.connect((1, 0))
+    raw.connect(("127.0.0.1", 0))
+    agent = lab.own(Weir(lab, "--signals=tcp"))
+    snap = agent.snapshot()
+    assert [p for p in snap.points if p.metric.startswith("weir.tcp.") and p.cgroup == group.path] == []

@@ -133,6 +133,7 @@ static int tcp_choose(struct tcp *t, struct why *why)
 		{ "tcp_walk_hash", !storage },
 		{ "tcp_listeners_hash", !storage },
 		{ "tcp_find", features_have(f, FEAT(SOCK_FROM_FILE)) && storage },
+		{ "tcp_find_hash", !storage },
 	};
 	int err = 0;
 
@@ -299,12 +300,14 @@ static int tcp_attach(struct tcp *t, struct why *why)
 /* Sockets older than the programs. What begins while we look is found by both, once. */
 static int tcp_find_old(struct tcp *t, struct why *why)
 {
+	struct bpf_program *find = t->skel->rodata->config.storage ? t->skel->progs.tcp_find
+								   : t->skel->progs.tcp_find_hash;
 	struct bpf_link *link;
 	int err;
 
-	if (!bpf_program__autoload(t->skel->progs.tcp_find))
+	if (!bpf_program__autoload(find))
 		return 0;
-	err = iter_attach(t->skel->progs.tcp_find, -1, &link, why);
+	err = iter_attach(find, -1, &link, why);
 	if (err)
 		return err;
 	err = iter_run(link, 0, NULL, NULL);
