@@ -94,8 +94,8 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.feature = FEATURE_SOCK_FROM_FILE,
 		.name = "sockets among open files",
 		.since = "4f19cab76136 (5.11)",
-		.serves = "connections and listeners older than weir",
-		.remedy = "none: they are counted from their first retransmission on",
+		.serves = "nothing: without it the fields of the file say the same",
+		.remedy = "none is needed",
 	},
 	[FEATURE_RUN_QUEUES] = {
 		.feature = FEATURE_RUN_QUEUES,
