@@ -277,7 +277,7 @@ def test_time_off_the_cpu_has_its_reason(lab):
         after = off(agent.snapshot(), cgroup)
         took = {name: after[name] - before.get(name, 0) for name in after}
         print(reason, took)
-        assert 500 * MS <= took.pop(reason) <= 510 * MS
+        assert 495 * MS <= took.pop(reason) <= 520 * MS  # a busy machine takes some of it for waiting
         # What it waited for us in read() is "other"; no other reason has any of it.
         assert sum(ns for name, ns in took.items() if name in ("sleep", "lock", "poll")) == 0
     law(agent)

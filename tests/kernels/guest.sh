@@ -154,7 +154,7 @@ if /bin/tc qdisc add dev lo root netem loss 5% delay 1ms 2>/tmp/tc.log; then
 	check tcp_retransmits "the kernel $kernel, weir $counted" [ "$kernel" = "$counted" ]
 
 	# A round trip is twice the delay: each way passes the interface once.
-	/bin/tc qdisc add dev lo root netem delay 20ms
+	/bin/tc qdisc add dev lo root netem delay 50ms
 	scrape
 	n0=$(tcp_sum rtt_duration_seconds_count '"/client"') s0=$(tcp_sum rtt_duration_seconds_sum '"/client"')
 	expect netem_delay 7 GET 200 curl -sS -o /dev/null -H 'Connection: close' "$h/hello?[1-7]"
@@ -166,8 +166,8 @@ if /bin/tc qdisc add dev lo root netem loss 5% delay 1ms 2>/tmp/tc.log; then
 	}
 	await 100 sampled
 	mean_us=$(awk -v n=$((${n1%.*} - ${n0%.*})) -v s0="$s0" -v s1="$s1" 'BEGIN { printf "%d", n ? (s1 - s0) / n * 1e6 : 0 }')
-	note "round trips of 40 ms: mean $mean_us us"
-	check tcp_rtt "delayed by 40 ms, weir $mean_us us" [ "$mean_us" -ge 38000 -a "$mean_us" -le 42000 ]
+	note "round trips of 100 ms: mean $mean_us us"
+	check tcp_rtt "delayed by 100 ms, weir $mean_us us" [ "$mean_us" -ge 95000 -a "$mean_us" -le 105000 ]
 else
 	not_ok netem_loss "no netem: $(tail -n 1 /tmp/tc.log)"
 fi
