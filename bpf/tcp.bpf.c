@@ -17,7 +17,9 @@
  * that ends the recovery. The kernel overwrites the time of the first transmission before the tracepoint, so it is
  * reckoned back: by the retransmission time-out, by one smoothed round-trip time (fast), by two (tail loss probe).
  *
- * Missed: connections older than the program that no process holds; a connect(2) that fails before the first SYN.
+ * Missed: connections older than the program that no process holds; a connect(2) that fails before the first SYN. Under
+ * receive packet steering 1 to 3 of 1000 short connections, measured on 6.18: no program of ours is run for them at all,
+ * although the tracepoint is passed (ftrace counts it), and the kernel does not tell.
  *
  * Reading order: maps, sockets, peers, tables, records, events, walks, start. */
 #include "lib/prelude.bpf.h"
@@ -28,6 +30,7 @@ const volatile struct tcp_config config = {};
 const volatile __u64 hist_threshold[HIST_TABLE] = {};
 
 struct tcp_count tcp_count = {};
+__u32 tcp_found = 0;	   /* user space has looked for older sockets: one that is not known now has been missed */
 __u64 tcp_walk_number = 0; /* of the coming walk; user space advances it when it has read what that one found */
 
 enum {
@@ -38,6 +41,7 @@ enum {
 	STATE_FIN_WAIT2 = 5,
 	STATE_TIME_WAIT = 6,
 	STATE_CLOSE = 7,
+	STATE_CLOSE_WAIT = 8,
 	STATE_LAST_ACK = 9,
 	STATE_LISTEN = 10,
 	STATE_CLOSING = 11,
@@ -51,6 +55,7 @@ enum {
 #define SOCK_STREAM    1
 #define IPPROTO_TCP    6
 #define SHUTDOWN_MASK  3
+#define SEND_SHUTDOWN  2
 #define SOCK_DONE      (1ul << 1) /* a FIN has come; the kernel counts it as a byte received */
 #define TCPHDR_SYN     2
 #define ICSK_PROBE     5 /* icsk_pending: a tail loss probe is due */
@@ -914,6 +919,23 @@ static __always_inline void conn_established(struct sock *sk, int before)
 	conn_announce(sk, conn);
 }
 
+/* It has been established, and that was missed. */
+static __always_inline void conn_make_up(struct sock *sk)
+{
+	struct tcp_conn *conn = conn_get(sk, tcp_found);
+
+	if (!conn || conn->established_ns || conn->old)
+		return;
+	if (!conn->start_ns) {
+		__builtin_memset(conn, 0, sizeof(*conn));
+		conn_seed(sk, conn);
+		conn->seed_sent = conn->seed_received = 0;
+		conn->role = TCP_ROLE_SERVER;
+	}
+	conn->established_ns = bpf_ktime_get_ns();
+	conn_announce(sk, conn);
+}
+
 static __always_inline void conn_failed(struct sock *sk, struct tcp_conn *conn, __u64 now_ns)
 {
 	__u8 why = failure_of(sk);
@@ -975,10 +997,14 @@ static __always_inline void conn_closed(struct sock *sk, struct tcp_conn *conn, 
 static __always_inline void conn_end(struct sock *sk, int before)
 {
 	bool connecting = before == STATE_SYN_SENT || before == STATE_SYN_RECV;
-	struct tcp_conn *conn = conn_get(sk, connecting);
-	__u64 now_ns = bpf_ktime_get_ns();
+	struct tcp_conn *conn;
+	__u64 now_ns;
 	__u32 type;
 
+	if (!connecting)
+		conn_make_up(sk);
+	conn = conn_get(sk, connecting);
+	now_ns = bpf_ktime_get_ns();
 	if (!conn || conn->closed)
 		return;
 	if (!conn->cgroup_id) { /* its SYN was sent before we came */
@@ -1036,21 +1062,75 @@ static __always_inline void listener_end(struct sock *sk)
 		__sync_fetch_and_add(total, drops);
 }
 
-SEC("?tp_btf/inet_sock_set_state")
-int BPF_PROG(tcp_state, struct sock *sk, int before, int after)
+static __always_inline void state_changed(struct sock *sk, int before, int after)
 {
-	if (!sock_is_tcp(sk))
-		return 0;
 	if (after == STATE_SYN_SENT)
 		conn_begin(sk);
 	else if (after == STATE_ESTABLISHED)
 		conn_established(sk, before);
+	else if (after == STATE_FIN_WAIT1 || after == STATE_CLOSE_WAIT)
+		conn_make_up(sk);
 	else if (after == STATE_LISTEN)
 		listener_begin(sk);
 	else if (after == STATE_CLOSE && before == STATE_LISTEN)
 		listener_end(sk);
 	else if (after == STATE_CLOSE)
 		conn_end(sk, before);
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int before, int after)
+{
+	if (sock_is_tcp(sk))
+		state_changed(sk, before, after);
+	return 0;
+}
+
+/* Does the state of the connection say that the change has been taken note of? */
+static __always_inline bool change_noted(struct sock *sk, int before, int after)
+{
+	struct tcp_listening *l;
+	struct tcp_conn *conn;
+
+	if (after == STATE_LISTEN || before == STATE_LISTEN) {
+		l = listening_get(sk, false);
+		return after == STATE_LISTEN ? l && !l->closed : !l || l->closed;
+	}
+	conn = conn_get(sk, false);
+	if (after == STATE_SYN_SENT)
+		return conn && conn->start_ns && !conn->established_ns && !conn->closed;
+	if (after == STATE_ESTABLISHED)
+		return conn ? conn->established_ns : before != STATE_SYN_RECV;
+	return conn && conn->closed;
+}
+
+/* Since 05b24ff9b2cf (6.2) the kernel leaves a program out while the same one is running on that CPU, in a task that the
+ * softirq has interrupted. This one is another, so it runs then, and sees to it that the change is taken note of. Where
+ * packets are steered to another CPU (RPS), 15600 changes of 100000 connections were left out. */
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state_again, struct sock *sk, int before, int after)
+{
+	if (after != STATE_SYN_SENT && after != STATE_ESTABLISHED && after != STATE_LISTEN && after != STATE_CLOSE)
+		return 0;
+	if (sock_is_tcp(sk) && !change_noted(sk, before, after))
+		state_changed(sk, before, after);
+	return 0;
+}
+
+/* The last chance to tell of an end. The state it was in before is not known any more. */
+SEC("?tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroyed, struct sock *sk)
+{
+	struct tcp_conn *conn = conn_get(sk, false);
+	int before = STATE_SYN_SENT;
+
+	if (!conn || conn->closed || !conn->cgroup_id)
+		return 0;
+	if (conn->established_ns || conn->old)
+		before = BPF_CORE_READ(sk, sk_shutdown) & SEND_SHUTDOWN && !BPF_CORE_READ(sk, sk_err)
+				 ? STATE_LAST_ACK
+				 : STATE_ESTABLISHED;
+	conn_end(sk, before);
 	return 0;
 }
 

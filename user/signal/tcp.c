@@ -31,7 +31,7 @@
 
 #include "tcp.skel.h"
 
-#define LINKS_MAX 8
+#define LINKS_MAX 10
 
 static const struct metric tcp_handshake = {
 	.name = "weir.tcp.handshake.duration",
@@ -122,6 +122,8 @@ static int tcp_choose(struct tcp *t, struct why *why)
 		bool load;
 	} choices[] = {
 		{ "tcp_state", true },
+		{ "tcp_state_again", storage }, /* where there is none, the kernel leaves no program out */
+		{ "tcp_destroyed", storage },
 		{ "tcp_retransmit", true },
 		{ "tcp_retransmit_syn_ack", true },
 		{ "tcp_reset_sent", true },
@@ -278,6 +280,8 @@ static int tcp_attach(struct tcp *t, struct why *why)
 	/* What ends connections first, so that none begins that could not end. */
 	struct bpf_program *const programs[] = {
 		t->skel->progs.tcp_state,
+		t->skel->progs.tcp_state_again,
+		t->skel->progs.tcp_destroyed,
 		t->skel->progs.tcp_congestion,
 		t->skel->progs.tcp_acknowledged,
 		t->skel->progs.tcp_retransmit,
@@ -312,6 +316,7 @@ static int tcp_find_old(struct tcp *t, struct why *why)
 		return err;
 	err = iter_run(link, 0, NULL, NULL);
 	bpf_link__destroy(link);
+	t->skel->bss->tcp_found = !err;
 	return err ? why_set(why, err, "cannot look for open sockets: %s", strerror(-err)) : 0;
 }
 
@@ -606,6 +611,10 @@ static __u64 tcp_missed(const struct tcp *t)
 		__u32 bytes = sizeof(info);
 		int fd = bpf_program__fd(prog);
 
+		/* What one of these leaves out another one does. */
+		if (prog == t->skel->progs.tcp_state || prog == t->skel->progs.tcp_state_again ||
+		    prog == t->skel->progs.tcp_destroyed)
+			continue;
 		/* A program that looks for old sockets or walks does not count. */
 		if (fd >= 0 && bpf_program__expected_attach_type(prog) == BPF_TRACE_RAW_TP &&
 		    !bpf_obj_get_info_by_fd(fd, &info, &bytes))
