@@ -17,6 +17,7 @@
  * Reading order: maps, counters, exchange (push, finish), emit, segment order, step, hooks. */
 #include "lib/prelude.bpf.h"
 #include "lib/emit.bpf.h"
+#include "lib/sock.bpf.h"
 #include "l7_http.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -24,6 +25,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 const volatile struct http_config config = {};
 const volatile __u64 hist_threshold[HIST_TABLE] = {};
+
+__u8 l7_listing = 0; /* number of the listing of what is in flight, never 0; by user space */
 
 enum { DIR_IN, DIR_OUT };
 enum { CONN_NEW, CONN_HTTP, CONN_IGNORED };
@@ -108,7 +111,8 @@ struct l7_conn {
 	__u8 parked;	/* its first segment came in on the listener and waits in l7_reorders */
 	__u8 flushed;	/* what was in flight was given up: answers without a request are expected */
 	__u8 line_kept; /* known.first still holds the line of the request head that is kept */
-	__u8 pad[2];
+	__u8 listing;	/* that met it last, where it may meet one more than once */
+	__u8 pad;
 	__u64 parked_ns; /* when it did */
 	struct l7_half half[2];
 	struct l7_known known;
@@ -1699,17 +1703,41 @@ int BPF_PROG(l7_state_cookie, struct sock *sk, int oldstate, int newstate)
 
 /* ---- on demand: connections with requests in flight ---- */
 
-SEC("?iter/bpf_sk_storage_map")
-int l7_inflight(struct bpf_iter__bpf_sk_storage_map *ctx)
+static __always_inline void inflight_tell(const struct l7_conn *conn, struct seq_file *seq)
 {
-	struct l7_conn *conn = ctx->value;
 	struct http_inflight row = {};
 
-	if (!conn || conn->state != CONN_HTTP || conn->head == conn->tail)
-		return 0;
+	if (conn->state != CONN_HTTP || conn->head == conn->tail)
+		return;
 	row.cgroup_id = conn->known.cgroup_id;
 	row.role = conn->known.role;
 	row.count = conn->tail - conn->head;
-	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
+	bpf_seq_write(seq, &row, sizeof(row));
+}
+
+SEC("?iter/bpf_sk_storage_map")
+int l7_inflight(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct l7_conn *conn = ctx->value;
+
+	if (conn)
+		inflight_tell(conn, seq);
+	return 0;
+}
+
+/* Where the kernel lets nobody go over socket storage: by the open files of all processes. */
+SEC("?iter/task_file")
+int l7_inflight_files(struct bpf_iter__task_file *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct file *file = ctx->file; /* read once: what is checked must be what is passed */
+	struct sock *sk = file_sock(file);
+	struct l7_conn *conn = sk ? bpf_sk_storage_get(&l7_conns, sk, 0, 0) : NULL;
+
+	if (!conn || conn->listing == l7_listing)
+		return 0;
+	conn->listing = l7_listing;
+	inflight_tell(conn, seq);
 	return 0;
 }

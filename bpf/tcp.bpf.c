@@ -13,6 +13,10 @@
  * of; the walk runs beside them and writes only fields and tables of its own. Sums over living connections are made anew
  * by each walk (struct tcp_live), those of ended ones are monotone (tcp_stat.closed): nothing is ever counted by both.
  *
+ * The walk goes over socket storage. Some kernels let nobody do that (a hardened 6.18 refuses both programs that walk a map
+ * with EPERM): there it goes over the open files of all processes, and meets no connection that waits to be accepted, that
+ * was closed and still sends, or that is on its way from one process to another. These are counted when they end.
+ *
  * The time that a connection lost to retransmission goes from the first transmission of the segment to the acknowledgement
  * that ends the recovery. The kernel overwrites the time of the first transmission before the tracepoint, so it is
  * reckoned back: by the retransmission time-out, by one smoothed round-trip time (fast), by two (tail loss probe).
@@ -24,6 +28,7 @@
  * Reading order: maps, sockets, peers, tables, records, events, walks, start. */
 #include "lib/prelude.bpf.h"
 #include "lib/emit.bpf.h"
+#include "lib/sock.bpf.h"
 #include "tcp.h"
 
 const volatile struct tcp_config config = {};
@@ -84,6 +89,7 @@ struct tcp_conn {
 	__u32 lost_end;	 /* end of what was sent again */
 	__u32 delivered; /* at the last sample of the round-trip time; the walk's and, at the end, the close's */
 	__u32 pid;	 /* of who connected; 0: not known */
+	__u32 walk;	 /* that met it last, where it may meet one more than once */
 	__u8 role;
 	__u8 class;
 	__u8 old;    /* it was there before us */
@@ -97,6 +103,8 @@ struct tcp_listening {
 	__u64 cgroup_id;
 	__u32 seed_drops;
 	__u32 closed;
+	__u32 walk;
+	__u32 pad;
 };
 
 struct {
@@ -994,6 +1002,13 @@ static __always_inline void conn_closed(struct sock *sk, struct tcp_conn *conn, 
 	emit_end(e);
 }
 
+/* Of two segments that end a handshake at the same moment on two CPUs each makes a socket; that of the second is dropped
+ * before anybody saw it. It still has the port, which a connection that fails has given back by now. */
+static __always_inline bool sock_is_twin(struct sock *sk, int before)
+{
+	return before == STATE_SYN_RECV && !conn_get(sk, false) && BPF_CORE_READ(sk, __sk_common.skc_num);
+}
+
 static __always_inline void conn_end(struct sock *sk, int before)
 {
 	bool connecting = before == STATE_SYN_SENT || before == STATE_SYN_RECV;
@@ -1001,6 +1016,8 @@ static __always_inline void conn_end(struct sock *sk, int before)
 	__u64 now_ns;
 	__u32 type;
 
+	if (sock_is_twin(sk, before))
+		return;
 	if (!connecting)
 		conn_make_up(sk);
 	conn = conn_get(sk, connecting);
@@ -1181,6 +1198,22 @@ int tcp_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
+/* A socket is met once for each process that has it and each of its descriptors. */
+SEC("?iter/task_file")
+int tcp_walk_files(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file; /* read once: what is checked must be what is passed */
+	struct sock *sk = file_sock(file);
+	struct tcp_conn *conn = sk ? conn_get(sk, false) : NULL;
+	__u32 walk = tcp_walk_number;
+
+	if (!conn || conn->walk == walk)
+		return 0;
+	conn->walk = walk;
+	live_count(sk, conn);
+	return 0;
+}
+
 SEC("?iter/bpf_map_elem")
 int tcp_walk_hash(struct bpf_iter__bpf_map_elem *ctx)
 {
@@ -1223,6 +1256,22 @@ int tcp_listeners(struct bpf_iter__bpf_sk_storage_map *ctx)
 
 	if (l && sk)
 		listener_tell(sk, l, seq);
+	return 0;
+}
+
+SEC("?iter/task_file")
+int tcp_listeners_files(struct bpf_iter__task_file *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct file *file = ctx->file;
+	struct sock *sk = file_sock(file);
+	struct tcp_listening *l = sk ? listening_get(sk, false) : NULL;
+	__u32 walk = tcp_walk_number;
+
+	if (!l || l->walk == walk)
+		return 0;
+	l->walk = walk;
+	listener_tell(sk, l, seq);
 	return 0;
 }
 
@@ -1269,15 +1318,8 @@ SEC("?iter/task_file")
 int tcp_find(struct bpf_iter__task_file *ctx)
 {
 	struct file *file = ctx->file;
-	struct socket *sock;
-	struct sock *sk;
+	struct sock *sk = file_sock(file);
 
-	if (!file)
-		return 0;
-	sock = bpf_sock_from_file(file);
-	if (!sock)
-		return 0;
-	sk = sock->sk;
 	if (sk)
 		sock_found(sk);
 	return 0;

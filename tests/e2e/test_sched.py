@@ -142,6 +142,38 @@ def law(agent):
     return out
 
 
+def started_as(lab, pid, cgroup, cpu):
+    """A victim with that pid, which is free: others start programs too, so it may take a few."""
+    for _ in range(200):
+        with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+            last.write(str(pid - 1))
+        program = Program(lab, VICTIM, cgroup, cpu)
+        if program.pid == pid:
+            return program
+        program.process.close()
+    raise AssertionError("pid %d is not to be had" % pid)
+
+
+def test_a_pid_that_is_used_again(lab, crowd):
+    """The waits of who had it before stay with that container, and none of them goes on."""
+    _, victim, program = crowd
+    agent, next_group, cpu = agent_of(lab), lab.cgroup("next"), max(os.sched_getaffinity(0))
+    program.work(31)
+    pid = program.pid
+    program.process.close()
+    before = waits(agent.snapshot(), victim)
+    program = started_as(lab, pid, next_group, cpu)
+    program.wait("up")
+    program.settle()
+    accounted0, seen0 = schedstat(pid), waits(agent.snapshot(), next_group)
+    program.work(101)
+    accounted = schedstat(pid)
+    snap = agent.snapshot()
+    check_waits(minus(waits(snap, next_group), seen0), minus(accounted, accounted0))
+    assert waits(snap, victim) == before
+    law(agent)
+
+
 def test_waits_are_those_that_the_kernel_accounts(lab, crowd):
     hogs, victim, program = crowd
     agent = agent_of(lab)

@@ -211,34 +211,61 @@ behind_us() { # cgroup: how long the victim stood behind it
 }
 delays() { awk '{ print $3, int($2 / 1000) }' /proc/$victim/schedstat; }
 stands() { grep -q '^State:.S' /proc/$victim/status; }
-waits_are() { scrape; [ $(($(wait_count) - c0)) = "$1" ]; }
 said() { [ "$(wc -l </tmp/victim.out)" = "$1" ] && stands; }
 mkdir -p /sys/fs/cgroup/hog1 /sys/fs/cgroup/hog2 /sys/fs/cgroup/victim
 mkfifo /tmp/victim.in
-(inside hog1 sh -c 'while :; do :; done') & hog1=$!
-(inside hog2 sh -c 'while :; do :; done') & hog2=$!
-: >/tmp/victim.out
-(inside victim sh -c 'exec 3<>/tmp/victim.in; while echo up && read -r n <&3; do while [ $n -gt 0 ]; do n=$((n - 1)); done; done') >/tmp/victim.out 2>&1 & victim=$!
-if await 300 said 1; then
+victim_waits() { # name command...: which runs while the victim works
+	local name=$1 d0 t0 c0 u0 count us
+	shift
+	(inside hog1 sh -c 'while :; do :; done') & hog1=$!
+	(inside hog2 sh -c 'while :; do :; done') & hog2=$!
+	: >/tmp/victim.out
+	(inside victim sh -c 'exec 3<>/tmp/victim.in; while echo up && read -r n <&3; do while [ $n -gt 0 ]; do n=$((n - 1)); done; done') >/tmp/victim.out 2>&1 & victim=$!
+	if await 300 said 1; then
+		scrape
+		set -- "$(delays)" "$@"
+		d0=${1% *} t0=${1#* } c0=$(wait_count) u0=$(wait_us)
+		shift
+		echo 100000 >/tmp/victim.in
+		"$@"
+		await 600 said 2
+		set -- $(delays)
+		waits_are() { scrape; [ $(($(wait_count) - c0)) = "$1" ]; }
+		await 50 waits_are $(($1 - d0))
+		count=$(($(wait_count) - c0)) us=$(($(wait_us) - u0))
+		note "schedstat $(($1 - d0)) waits $(($2 - t0)) us, weir $count waits $us us; behind hog1 $(behind_us hog1), hog2 $(behind_us hog2)"
+		check ${name}_count "schedstat $(($1 - d0)) waits, weir $count" [ "$count" = $(($1 - d0)) -a "$count" -gt 10 ]
+		check ${name}_time "schedstat $(($2 - t0)) us, weir $us" \
+			[ $((us * 50)) -ge $((($2 - t0) * 49)) -a $((us * 50)) -le $((($2 - t0) * 51 + 500 * count)) ]
+		check ${name}_neighbours "$us us, behind hog1 $(behind_us hog1), hog2 $(behind_us hog2)" \
+			[ $((($(behind_us hog1) + $(behind_us hog2)) * 2)) -gt $us ]
+	else
+		not_ok $name "the victim does not stand still: $(cat /tmp/victim.out)"
+	fi
+	kill $hog1 $hog2 $victim
+	wait $hog1 $hog2 $victim 2>/dev/null
+}
+victim_waits sched :
+
+# A second CPU goes and comes back, again and again, while threads wait for it and requests are made.
+second=/sys/devices/system/cpu/cpu1/online
+unplug() {
+	local n
+	for n in 1 2 3 4 5; do
+		echo 0 >$second && client curl -s -o /dev/null "$h/hello?[1-7]" && echo 1 >$second &&
+			client curl -s -o /dev/null "$h/hello?[1-7]" || return
+	done
+	touch /tmp/unplugged
+}
+if [ -w $second ]; then
 	scrape
-	set -- $(delays)
-	d0=$1 t0=$2 c0=$(wait_count) u0=$(wait_us)
-	echo 100000 >/tmp/victim.in
-	await 600 said 2
-	set -- $(delays)
-	await 50 waits_are $(($1 - d0))
-	count=$(($(wait_count) - c0)) us=$(($(wait_us) - u0))
-	note "schedstat $(($1 - d0)) waits $(($2 - t0)) us, weir $count waits $us us; behind hog1 $(behind_us hog1), hog2 $(behind_us hog2)"
-	check sched_count "schedstat $(($1 - d0)) waits, weir $count" [ "$count" = $(($1 - d0)) -a "$count" -gt 10 ]
-	check sched_time "schedstat $(($2 - t0)) us, weir $us" \
-		[ $((us * 50)) -ge $((($2 - t0) * 49)) -a $((us * 50)) -le $((($2 - t0) * 51 + 500 * count)) ]
-	check sched_neighbours "$us us, behind hog1 $(behind_us hog1), hog2 $(behind_us hog2)" \
-		[ $((($(behind_us hog1) + $(behind_us hog2)) * 2)) -gt $us ]
-else
-	not_ok sched "the victim does not stand still: $(cat /tmp/victim.out)"
+	s0=$(sum server web) c0=$(sum client client)
+	victim_waits hotplug unplug
+	check hotplug "$(cat $second): $(tail -n 1 /tmp/client.out)" [ -e /tmp/unplugged ]
+	requests() { scrape; [ "$(($(sum server web) - s0)) $(($(sum client client) - c0))" = "70 70" ]; }
+	await 50 requests
+	check hotplug_requests "70, server counted $(($(sum server web) - s0)), client $(($(sum client client) - c0))" requests
 fi
-kill $hog1 $hog2 $victim
-wait $hog1 $hog2 $victim 2>/dev/null
 lawful() { scrape; law_of sched; }
 await 50 lawful
 check sched_conservation "$(grep '^weir_signal.*signal="sched"' $page | tr '\n' ' ')" law_of sched

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
@@ -80,8 +81,8 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.feature = FEATURE_SK_STORAGE_ITER,
 		.name = "listing of socket storage",
 		.since = "5ce6e77c7edf (5.9)",
-		.serves = "the number of requests in flight; round-trip times and bytes of connections",
-		.remedy = "a kernel from 5.10 on",
+		.serves = "nothing: without it the open files of all processes are gone through",
+		.remedy = "none is needed",
 	},
 	[FEATURE_TP_CONGESTION] = {
 		.feature = FEATURE_TP_CONGESTION,
@@ -96,6 +97,13 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.since = "4f19cab76136 (5.11)",
 		.serves = "nothing: without it the fields of the file say the same",
 		.remedy = "none is needed",
+	},
+	[FEATURE_SOCK_WALK] = {
+		.feature = FEATURE_SOCK_WALK,
+		.name = "walk over sockets",
+		.since = "listing of socket storage (5.9), or sockets among open files (5.11)",
+		.serves = "the number of requests in flight; round-trip times and bytes of connections",
+		.remedy = "a kernel from 5.10 on that allows one of the two",
 	},
 	[FEATURE_RUN_QUEUES] = {
 		.feature = FEATURE_RUN_QUEUES,
@@ -296,6 +304,29 @@ static void lift_memlock(void)
 	setrlimit(RLIMIT_MEMLOCK, &limit);
 }
 
+/* Over all that is kept of sockets, or over the sockets of open files and then to what is kept of each. */
+static void derive_walk(struct features *f)
+{
+	if (features_have(f, FEAT(SK_STORAGE_ITER)) || features_have(f, FEAT(SOCK_FROM_FILE) | FEAT(TP_BTF_SK_STORAGE)))
+		feature_set(f, FEATURE_SOCK_WALK);
+	else
+		feature_lack(f, FEATURE_SOCK_WALK, "%s", f->reasons[FEATURE_SK_STORAGE_ITER]);
+}
+
+/* Features that WEIR_LACKS names count as missing: how the other ways are tried on a kernel that has everything. */
+static void lack_by_environment(struct features *f)
+{
+	const char *list = getenv("WEIR_LACKS");
+
+	for (int i = 0; list && i < FEATURES_COUNT; i++) {
+		const char *name = feature_rows[i].name, *at = strstr(list, name);
+		size_t length = strlen(name);
+
+		if (at && (at == list || at[-1] == ',') && (!at[length] || at[length] == ','))
+			feature_lack(f, i, "WEIR_LACKS names it");
+	}
+}
+
 void features_probe(struct features *ret, const char *cgroup_mount)
 {
 	*ret = (struct features){ .cpus = libbpf_num_possible_cpus() };
@@ -308,11 +339,13 @@ void features_probe(struct features *ret, const char *cgroup_mount)
 	probe_cgroup2(ret, cgroup_mount);
 	if (features_have(ret, FEAT(PRIVILEGE) | FEAT(BTF))) {
 		probe_programs(ret);
-		return;
+	} else {
+		for (size_t i = 0; i < PROBES_COUNT; i++)
+			feature_lack(ret, probes[i].feature, "cannot be tried without %s",
+				     feature_rows[ret->have & FEAT(PRIVILEGE) ? FEATURE_BTF : FEATURE_PRIVILEGE].name);
 	}
-	for (size_t i = 0; i < PROBES_COUNT; i++)
-		feature_lack(ret, probes[i].feature, "cannot be tried without %s",
-			     feature_rows[ret->have & FEAT(PRIVILEGE) ? FEATURE_BTF : FEATURE_PRIVILEGE].name);
+	lack_by_environment(ret);
+	derive_walk(ret);
 }
 
 int features_check(const struct features *f, unsigned needs, struct why *why)

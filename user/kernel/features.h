@@ -19,6 +19,7 @@ enum feature {
 	FEATURE_SK_STORAGE_ITER,   /* that state can be listed */
 	FEATURE_TP_CONGESTION,	   /* the tracepoint of congestion states */
 	FEATURE_SOCK_FROM_FILE,	   /* sockets can be found among the open files of processes */
+	FEATURE_SOCK_WALK,	   /* one of the two ways to go over sockets and what is kept of them */
 	FEATURE_RUN_QUEUES, /* the kernel's run queues and what it accounts of waits for a CPU, and a walk of threads */
 	FEATURE_TASK_PT_REGS, /* the system call that a thread is in */
 	FEATURES_COUNT

@@ -131,6 +131,7 @@ static int http_choose(struct http *h, struct why *why)
 		{ "l7_state", storage },
 		{ "l7_state_cookie", !storage && features_have(f, FEAT(TP_BTF)) },
 		{ "l7_inflight", features_have(f, FEAT(SK_STORAGE_ITER)) },
+		{ "l7_inflight_files", features_have(f, FEAT(SOCK_WALK)) && !features_have(f, FEAT(SK_STORAGE_ITER)) },
 	};
 	int err = 0;
 
@@ -210,13 +211,13 @@ static int http_prepare(struct http *h, struct why *why)
 	h->cpu_counts = calloc(h->ctx->features->cpus, sizeof(*h->cpu_counts));
 	if (!h->drain || !h->cells || !h->cpu_counts)
 		return why_set(why, -ENOMEM, "no memory");
-	if (bpf_program__autoload(h->skel->progs.l7_inflight)) {
+	if (bpf_program__autoload(h->skel->progs.l7_inflight))
 		err = http_active_new(h->skel->progs.l7_inflight, bpf_map__fd(h->skel->maps.l7_conns),
 				      h->ctx->sink->aggregate, h->start_ns, &h->active, why);
-		if (err)
-			return err;
-	}
-	return http_reserve_overflow(h, why);
+	else if (bpf_program__autoload(h->skel->progs.l7_inflight_files))
+		err = http_active_new(h->skel->progs.l7_inflight_files, -1, h->ctx->sink->aggregate, h->start_ns,
+				      &h->active, why);
+	return err ? err : http_reserve_overflow(h, why);
 }
 
 static void cells_free(struct http *h);
@@ -565,8 +566,10 @@ static int http_drain(struct signal_ctx *ctx, __u64 now_ns)
 	cells_drain(h);
 	if (count > 0)
 		h->entries += count + h->cells_used;
-	if (h->active && !err)
+	if (h->active && !err) {
+		h->skel->bss->l7_listing = h->skel->bss->l7_listing % 255 + 1;
 		err = http_active_sample(h->active);
+	}
 	http_publish(h);
 	return err;
 }

@@ -116,6 +116,7 @@ static int tcp_choose(struct tcp *t, struct why *why)
 {
 	const struct features *f = t->ctx->features;
 	bool storage = features_have(f, FEAT(TP_BTF_SK_STORAGE));
+	bool listing = features_have(f, FEAT(SK_STORAGE_ITER));
 	bool congestion = features_have(f, FEAT(TP_CONGESTION));
 	const struct {
 		const char *program;
@@ -130,8 +131,10 @@ static int tcp_choose(struct tcp *t, struct why *why)
 		{ "tcp_reset_received", true },
 		{ "tcp_congestion", congestion },
 		{ "tcp_acknowledged", !congestion },
-		{ "tcp_walk", storage },
-		{ "tcp_listeners", storage },
+		{ "tcp_walk", storage && listing },
+		{ "tcp_listeners", storage && listing },
+		{ "tcp_walk_files", storage && !listing },
+		{ "tcp_listeners_files", storage && !listing },
 		{ "tcp_walk_hash", !storage },
 		{ "tcp_listeners_hash", !storage },
 		{ "tcp_find", features_have(f, FEAT(SOCK_FROM_FILE)) && storage },
@@ -240,19 +243,28 @@ static int tcp_drains(struct tcp *t, struct why *why)
 
 static int tcp_walks(struct tcp *t, struct why *why)
 {
-	bool storage = t->skel->rodata->config.storage;
+	const struct {
+		struct bpf_program *connections, *listeners;
+		int connections_fd, listeners_fd;
+	} ways[] = {
+		{ t->skel->progs.tcp_walk, t->skel->progs.tcp_listeners, bpf_map__fd(t->skel->maps.tcp_conns),
+		  bpf_map__fd(t->skel->maps.tcp_listenings) },
+		{ t->skel->progs.tcp_walk_files, t->skel->progs.tcp_listeners_files, -1, -1 },
+		{ t->skel->progs.tcp_walk_hash, t->skel->progs.tcp_listeners_hash,
+		  bpf_map__fd(t->skel->maps.tcp_conns_hash), bpf_map__fd(t->skel->maps.tcp_listenings_hash) },
+	}, *way = ways;
 	struct tcp_listen_options listen = {
-		.walk = storage ? t->skel->progs.tcp_listeners : t->skel->progs.tcp_listeners_hash,
-		.walk_map_fd = bpf_map__fd(storage ? t->skel->maps.tcp_listenings : t->skel->maps.tcp_listenings_hash),
 		.closed_map_fd = bpf_map__fd(t->skel->maps.tcp_listeners_closed),
 		.aggregate = t->ctx->sink->aggregate,
 		.start_ns = t->start_ns,
 	};
 	int err;
 
-	err = storage ? iter_attach(t->skel->progs.tcp_walk, bpf_map__fd(t->skel->maps.tcp_conns), &t->walk, why)
-		      : iter_attach(t->skel->progs.tcp_walk_hash, bpf_map__fd(t->skel->maps.tcp_conns_hash), &t->walk,
-				    why);
+	while (!bpf_program__autoload(way->connections)) /* one was chosen */
+		way++;
+	listen.walk = way->listeners;
+	listen.walk_map_fd = way->listeners_fd;
+	err = iter_attach(way->connections, way->connections_fd, &t->walk, why);
 	return err ? err : tcp_listen_new(&listen, &t->listen, why);
 }
 
@@ -533,15 +545,15 @@ static void key_buried(void *arg, const struct tcp_key *key)
 	drain_delete(t->rtts, key_is, key);
 }
 
-/* The order is that of tcp_series.h and tcp_peers.h: parts before totals, the ended before the living. */
+/* The order is that of tcp_series.h and tcp_peers.h: the ended before the living, totals before their parts. */
 static int tcp_drain(struct signal_ctx *ctx, __u64 now_ns)
 {
 	struct tcp *t = ctx->priv;
 	__u64 walk = t->skel->bss->tcp_walk_number;
-	int err = tcp_peers_read(t->peers);
+	int err = drain_read(t->table);
 
-	if (!err)
-		err = drain_read(t->table);
+	if (err >= 0)
+		err = tcp_peers_read(t->peers);
 	if (err >= 0)
 		err = iter_run(t->walk, 0, NULL, NULL);
 	if (err >= 0)
@@ -712,7 +724,7 @@ const struct signal tcp_signal = {
 	.name = "tcp",
 	.text = signal_text_tcp,
 	.id = SIGNAL_tcp,
-	.needs = FEAT(PRIVILEGE) | FEAT(BTF) | FEAT(CGROUP2) | FEAT(RINGBUF) | FEAT(TP_BTF) | FEAT(SK_STORAGE_ITER),
+	.needs = FEAT(PRIVILEGE) | FEAT(BTF) | FEAT(CGROUP2) | FEAT(RINGBUF) | FEAT(TP_BTF) | FEAT(SOCK_WALK),
 	.metrics = tcp_metrics,
 	.columns = tcp_columns,
 	.load = tcp_load,

@@ -22,7 +22,8 @@ extern const struct metric tcp_peer_retransmits;
 int tcp_peers_new(int map_fd, unsigned entries_max, struct aggregate *aggregate, __u64 start_ns, struct tcp_peers **ret,
 		  struct why *why);
 void tcp_peers_free(struct tcp_peers *p);
-/* Reads the kernel's table; before the totals are read, so that the rest is never negative. 0 or negative errno. */
+/* Reads the kernel's table; after the totals: what came between the two would be part of the rest for ever, since that is
+ * what the total has more than the addresses. 0 or negative errno. */
 int tcp_peers_read(struct tcp_peers *p);
 /* The rest of each container. */
 void tcp_peers_publish(struct tcp_peers *p, const struct tcp_series *totals);
