@@ -185,12 +185,12 @@ def test_throttling_is_what_the_kernel_counted(lab):
     before = quota.read()
     assert value(agent.snapshot(), THROTTLED_PERIODS, quota.cgroup) == 0
     busy = lab.spawn(PYTHON, "-c", BUSY, cgroup=quota.cgroup, cgroup1=quota.v1[1:])
-    wait_until(lambda: quota.read()[1] >= 23, "23 throttled periods")
-    freeze(busy)
 
     def counted():
         return tuple(now - then for now, then in zip(quota.read(), before))
 
+    wait_until(lambda: counted()[1] >= 23, "23 throttled periods")
+    freeze(busy)
     settled(agent, counted, lambda snap: tuple(
         value(snap, metric, quota.cgroup) for metric in (PERIODS, THROTTLED_PERIODS, THROTTLED_TIME)), "throttling")
     assert counted()[1] >= 23
