@@ -875,7 +875,9 @@ static __always_inline __u8 failure_of(struct sock *sk)
 	case 104: /* ECONNRESET */
 		return TCP_FAILURE_RESET;
 	case 0:
-		if ((BPF_CORE_READ(sk, sk_shutdown) & SHUTDOWN_MASK) == SHUTDOWN_MASK)
+		/* By close(2); by shutdown(2), or by connect(2) to no address, after which the SYN is still queued. */
+		if ((BPF_CORE_READ(sk, sk_shutdown) & SHUTDOWN_MASK) == SHUTDOWN_MASK ||
+		    BPF_CORE_READ((struct tcp_sock *)sk, packets_out))
 			return TCP_FAILURE_ABORTED;
 		return BPF_CORE_READ((struct inet_sock *)sk, inet_sport) ? TCP_FAILURE_OTHER : TCP_FAILURE_NO_ADDRESS;
 	}

@@ -114,6 +114,7 @@ struct tcp_sock {
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 write_seq;
+	__u32 packets_out; /* segments sent and neither acknowledged nor given up */
 	__u32 delivered;
 	__u64 bytes_received;
 	__u64 bytes_retrans;

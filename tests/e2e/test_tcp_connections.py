@@ -1,6 +1,8 @@
 """Connections: how many were made, failed, were reset, how long they lasted and what they carried, against what the test
 itself did."""
 
+import contextlib
+import ctypes
 import errno
 import os
 import socket
@@ -280,15 +282,24 @@ def test_icmp_says_why(lab, agent, family, code, want):
     only_failure(agent, client, names[error], 1)
 
 
-def test_application_gives_up(lab, agent):
+def disconnect(sock):
+    """connect(2) to no address: what has begun is given up."""
+    assert ctypes.CDLL(None).connect(sock.fileno(), bytes(16), 16) == 0
+
+
+@FAMILIES
+@pytest.mark.parametrize("give_up", [socket.socket.close, lambda sock: sock.shutdown(socket.SHUT_RDWR), disconnect],
+                         ids=["close", "shutdown", "disconnect"])
+def test_application_gives_up(lab, agent, give_up, family):
     space, client = lab.netns(), lab.cgroup("client")
     lab.own(Lossy(space)).drop("tcp dport 81")
     for _ in range(5):
         with client.inside(), space.inside():
-            sock = socket.socket()
+            sock = lab.own(socket.socket(family))
         sock.setblocking(False)
-        assert sock.connect_ex((space.host, 81)) == errno.EINPROGRESS
-        sock.close()
+        assert sock.connect_ex((space.host if family == socket.AF_INET else space.host6, 81)) == errno.EINPROGRESS
+        with contextlib.suppress(OSError):  # shutdown() says that it is not connected, and has given it up
+            give_up(sock)
     only_failure(agent, client, "aborted", 5)
 
 
