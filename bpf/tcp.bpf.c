@@ -92,11 +92,12 @@ struct tcp_conn {
 	__u32 walk;	 /* that met it last, where it may meet one more than once */
 	__u8 role;
 	__u8 class;
-	__u8 old;    /* it was there before us */
-	__u8 closed; /* it has been told */
-	__u8 probed; /* the recovery began with a tail loss probe and may be none */
-	__u8 placed; /* class and peer_cgroup are final */
-	__u8 pad[2];
+	__u8 old;     /* it was there before us */
+	__u8 closed;  /* it has been told */
+	__u8 probed;  /* the recovery began with a tail loss probe and may be none */
+	__u8 placed;  /* class and peer_cgroup are final */
+	__u8 crowded; /* there was no room for its key, and its sums are among those of all such */
+	__u8 pad;
 };
 
 struct tcp_listening {
@@ -401,15 +402,22 @@ static __always_inline void conn_place(struct sock *sk, struct tcp_conn *conn, b
 
 /* ---- tables ---- */
 
-static __always_inline struct tcp_stat *stat_get(const struct tcp_key *key)
+/* NULL: the table is full. */
+static __always_inline struct tcp_stat *stat_own(const struct tcp_key *key)
 {
-	struct tcp_key overflow = { .class = TCP_CLASS_OVERFLOW };
 	struct tcp_stat *st = bpf_map_lookup_elem(&tcp_table, key);
 
 	if (st)
 		return st;
 	bpf_map_update_elem(&tcp_table, key, zero_stat, BPF_NOEXIST);
-	st = bpf_map_lookup_elem(&tcp_table, key);
+	return bpf_map_lookup_elem(&tcp_table, key);
+}
+
+static __always_inline struct tcp_stat *stat_get(const struct tcp_key *key)
+{
+	struct tcp_key overflow = { .class = TCP_CLASS_OVERFLOW };
+	struct tcp_stat *st = stat_own(key);
+
 	return st ? st : bpf_map_lookup_elem(&tcp_table, &overflow); /* made by user space before attach */
 }
 
@@ -431,6 +439,17 @@ static __always_inline void key_of(const struct tcp_conn *conn, struct tcp_key *
 	to->cgroup_id = conn->cgroup_id;
 	to->peer_cgroup = conn->class == TCP_CLASS_CONTAINER ? conn->peer_cgroup : 0;
 	to->class = conn->class;
+}
+
+/* Where what the connection has carried is summed: while it lives and when it has ended under the same key, or both would
+ * count it. A key that the other tables have is in this one first, so they have room for it. */
+static __always_inline void sums_key_of(struct tcp_conn *conn, struct tcp_key *to)
+{
+	key_of(conn, to);
+	if (!conn->crowded && !stat_own(to))
+		conn->crowded = 1;
+	if (conn->crowded)
+		*to = (struct tcp_key){ .class = TCP_CLASS_OVERFLOW };
 }
 
 static __always_inline void hist_count(__u64 cgroup_id, __u32 kind, __u32 role, __u64 value_ns)
@@ -981,12 +1000,13 @@ static __always_inline void conn_closed(struct sock *sk, struct tcp_conn *conn, 
 	struct tcp_event *e;
 
 	conn_place(sk, conn, true);
-	key_of(conn, &key);
+	sums_key_of(conn, &key);
 	sums_read(sk, conn, before, &sums);
 	st = event_count(&key);
 	if (st)
 		sums_add(conn, &sums, &st->closed);
 	rtt_sample(sk, conn, &key);
+	key_of(conn, &key); /* a line of trace has room for it */
 	if (conn->established_ns)
 		hist_count(conn->cgroup_id, TCP_HIST_DURATION, conn->role, now_ns - conn->established_ns);
 	e = record_begin(sk, &key, TCP_EVENT_CLOSE, now_ns);
@@ -1171,7 +1191,7 @@ static __always_inline void live_count(struct sock *sk, struct tcp_conn *conn)
 	conn_place(sk, conn, false);
 	if (!conn->placed && end_may_be_here(conn->class))
 		return;
-	key_of(conn, &key);
+	sums_key_of(conn, &key);
 	rtt_sample(sk, conn, &key);
 	live = bpf_map_lookup_elem(&tcp_lives, &key);
 	if (!live) {
