@@ -71,7 +71,7 @@ enum {
 #define ROOT_CGROUP    1
 #define RTT_MIN_NONE   (~0u)
 #define PEER_WAIT_NS   1000000000ull /* an other end on this machine that was only slow is established by then */
-#define CHRONO_LIMITED 1	     /* place in chrono_stat of the time limited by the receiver's window */
+#define CHRONO_LIMITED 1 /* place in chrono_stat of the time limited by the receiver's window; less one than the type */
 
 struct tcp_conn {
 	__u64 cgroup_id;
@@ -522,6 +522,18 @@ static __always_inline __u64 sent_bytes(struct sock *sk, __u8 state)
 	return acked + (next - first) - fin;
 }
 
+/* Jiffies in which the receiver's window kept it from sending. The kernel adds a time when it is over, which that of a
+ * connection that is reset never is. What it adds is read first: one that ends now is seen later and not twice. */
+static __always_inline __u32 limited_jiffies(struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 over = BPF_CORE_READ(tp, chrono_stat[CHRONO_LIMITED]), start = BPF_CORE_READ(tp, chrono_start);
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(tp, chrono_type) != CHRONO_LIMITED + 1)
+		return over;
+	return over + ((__u32)bpf_jiffies64() - start);
+}
+
 /* What the connection has carried since we count, all but .opened. @state: that it is in, or was in until it ended. */
 static __always_inline void sums_read(struct sock *sk, const struct tcp_conn *conn, __u8 state, struct tcp_sums *ret)
 {
@@ -535,7 +547,7 @@ static __always_inline void sums_read(struct sock *sk, const struct tcp_conn *co
 	ret->bytes_received = received > conn->seed_received ? received - conn->seed_received : 0;
 	ret->spurious = BPF_CORE_READ(tp, dsack_dups) - conn->seed_dsack;
 	ret->out_of_order = BPF_CORE_READ(tp, rcv_ooopack) - conn->seed_reordered;
-	ret->window_limited = BPF_CORE_READ(tp, chrono_stat[CHRONO_LIMITED]) - conn->seed_limited;
+	ret->window_limited = limited_jiffies(sk) - conn->seed_limited;
 }
 
 static __always_inline void sums_add(const struct tcp_conn *conn, const struct tcp_sums *sums, struct tcp_sums *to)
@@ -561,7 +573,7 @@ static __always_inline void conn_seed(struct sock *sk, struct tcp_conn *conn)
 	conn->total_retrans = conn->seed_segments = BPF_CORE_READ(tp, total_retrans);
 	conn->seed_dsack = BPF_CORE_READ(tp, dsack_dups);
 	conn->seed_reordered = BPF_CORE_READ(tp, rcv_ooopack);
-	conn->seed_limited = BPF_CORE_READ(tp, chrono_stat[CHRONO_LIMITED]);
+	conn->seed_limited = limited_jiffies(sk);
 	conn->delivered = BPF_CORE_READ(tp, delivered);
 }
 
