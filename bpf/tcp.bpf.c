@@ -71,7 +71,7 @@ enum {
 #define ROOT_CGROUP    1
 #define RTT_MIN_NONE   (~0u)
 #define PEER_WAIT_NS   1000000000ull /* an other end on this machine that was only slow is established by then */
-#define CHRONO_LIMITED 1	     /* place in chrono_stat of the time limited by the receiver's window */
+#define CHRONO_LIMITED 1 /* place in chrono_stat of the time limited by the receiver's window; less one than the type */
 
 struct tcp_conn {
 	__u64 cgroup_id;
@@ -92,11 +92,12 @@ struct tcp_conn {
 	__u32 walk;	 /* that met it last, where it may meet one more than once */
 	__u8 role;
 	__u8 class;
-	__u8 old;    /* it was there before us */
-	__u8 closed; /* it has been told */
-	__u8 probed; /* the recovery began with a tail loss probe and may be none */
-	__u8 placed; /* class and peer_cgroup are final */
-	__u8 pad[2];
+	__u8 old;     /* it was there before us */
+	__u8 closed;  /* it has been told */
+	__u8 probed;  /* the recovery began with a tail loss probe and may be none */
+	__u8 placed;  /* class and peer_cgroup are final */
+	__u8 crowded; /* there was no room for its key, and its sums are among those of all such */
+	__u8 pad;
 };
 
 struct tcp_listening {
@@ -401,15 +402,22 @@ static __always_inline void conn_place(struct sock *sk, struct tcp_conn *conn, b
 
 /* ---- tables ---- */
 
-static __always_inline struct tcp_stat *stat_get(const struct tcp_key *key)
+/* NULL: the table is full. */
+static __always_inline struct tcp_stat *stat_own(const struct tcp_key *key)
 {
-	struct tcp_key overflow = { .class = TCP_CLASS_OVERFLOW };
 	struct tcp_stat *st = bpf_map_lookup_elem(&tcp_table, key);
 
 	if (st)
 		return st;
 	bpf_map_update_elem(&tcp_table, key, zero_stat, BPF_NOEXIST);
-	st = bpf_map_lookup_elem(&tcp_table, key);
+	return bpf_map_lookup_elem(&tcp_table, key);
+}
+
+static __always_inline struct tcp_stat *stat_get(const struct tcp_key *key)
+{
+	struct tcp_key overflow = { .class = TCP_CLASS_OVERFLOW };
+	struct tcp_stat *st = stat_own(key);
+
 	return st ? st : bpf_map_lookup_elem(&tcp_table, &overflow); /* made by user space before attach */
 }
 
@@ -431,6 +439,17 @@ static __always_inline void key_of(const struct tcp_conn *conn, struct tcp_key *
 	to->cgroup_id = conn->cgroup_id;
 	to->peer_cgroup = conn->class == TCP_CLASS_CONTAINER ? conn->peer_cgroup : 0;
 	to->class = conn->class;
+}
+
+/* Where what the connection has carried is summed: while it lives and when it has ended under the same key, or both would
+ * count it. A key that the other tables have is in this one first, so they have room for it. */
+static __always_inline void sums_key_of(struct tcp_conn *conn, struct tcp_key *to)
+{
+	key_of(conn, to);
+	if (!conn->crowded && !stat_own(to))
+		conn->crowded = 1;
+	if (conn->crowded)
+		*to = (struct tcp_key){ .class = TCP_CLASS_OVERFLOW };
 }
 
 static __always_inline void hist_count(__u64 cgroup_id, __u32 kind, __u32 role, __u64 value_ns)
@@ -503,6 +522,18 @@ static __always_inline __u64 sent_bytes(struct sock *sk, __u8 state)
 	return acked + (next - first) - fin;
 }
 
+/* Jiffies in which the receiver's window kept it from sending. The kernel adds a time when it is over, which that of a
+ * connection that is reset never is. What it adds is read first: one that ends now is seen later and not twice. */
+static __always_inline __u32 limited_jiffies(struct sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
+	__u32 over = BPF_CORE_READ(tp, chrono_stat[CHRONO_LIMITED]), start = BPF_CORE_READ(tp, chrono_start);
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(tp, chrono_type) != CHRONO_LIMITED + 1)
+		return over;
+	return over + ((__u32)bpf_jiffies64() - start);
+}
+
 /* What the connection has carried since we count, all but .opened. @state: that it is in, or was in until it ended. */
 static __always_inline void sums_read(struct sock *sk, const struct tcp_conn *conn, __u8 state, struct tcp_sums *ret)
 {
@@ -516,7 +547,7 @@ static __always_inline void sums_read(struct sock *sk, const struct tcp_conn *co
 	ret->bytes_received = received > conn->seed_received ? received - conn->seed_received : 0;
 	ret->spurious = BPF_CORE_READ(tp, dsack_dups) - conn->seed_dsack;
 	ret->out_of_order = BPF_CORE_READ(tp, rcv_ooopack) - conn->seed_reordered;
-	ret->window_limited = BPF_CORE_READ(tp, chrono_stat[CHRONO_LIMITED]) - conn->seed_limited;
+	ret->window_limited = limited_jiffies(sk) - conn->seed_limited;
 }
 
 static __always_inline void sums_add(const struct tcp_conn *conn, const struct tcp_sums *sums, struct tcp_sums *to)
@@ -542,7 +573,7 @@ static __always_inline void conn_seed(struct sock *sk, struct tcp_conn *conn)
 	conn->total_retrans = conn->seed_segments = BPF_CORE_READ(tp, total_retrans);
 	conn->seed_dsack = BPF_CORE_READ(tp, dsack_dups);
 	conn->seed_reordered = BPF_CORE_READ(tp, rcv_ooopack);
-	conn->seed_limited = BPF_CORE_READ(tp, chrono_stat[CHRONO_LIMITED]);
+	conn->seed_limited = limited_jiffies(sk);
 	conn->delivered = BPF_CORE_READ(tp, delivered);
 }
 
@@ -875,7 +906,9 @@ static __always_inline __u8 failure_of(struct sock *sk)
 	case 104: /* ECONNRESET */
 		return TCP_FAILURE_RESET;
 	case 0:
-		if ((BPF_CORE_READ(sk, sk_shutdown) & SHUTDOWN_MASK) == SHUTDOWN_MASK)
+		/* By close(2); by shutdown(2), or by connect(2) to no address, after which the SYN is still queued. */
+		if ((BPF_CORE_READ(sk, sk_shutdown) & SHUTDOWN_MASK) == SHUTDOWN_MASK ||
+		    BPF_CORE_READ((struct tcp_sock *)sk, packets_out))
 			return TCP_FAILURE_ABORTED;
 		return BPF_CORE_READ((struct inet_sock *)sk, inet_sport) ? TCP_FAILURE_OTHER : TCP_FAILURE_NO_ADDRESS;
 	}
@@ -979,12 +1012,13 @@ static __always_inline void conn_closed(struct sock *sk, struct tcp_conn *conn, 
 	struct tcp_event *e;
 
 	conn_place(sk, conn, true);
-	key_of(conn, &key);
+	sums_key_of(conn, &key);
 	sums_read(sk, conn, before, &sums);
 	st = event_count(&key);
 	if (st)
 		sums_add(conn, &sums, &st->closed);
 	rtt_sample(sk, conn, &key);
+	key_of(conn, &key); /* a line of trace has room for it */
 	if (conn->established_ns)
 		hist_count(conn->cgroup_id, TCP_HIST_DURATION, conn->role, now_ns - conn->established_ns);
 	e = record_begin(sk, &key, TCP_EVENT_CLOSE, now_ns);
@@ -1169,7 +1203,7 @@ static __always_inline void live_count(struct sock *sk, struct tcp_conn *conn)
 	conn_place(sk, conn, false);
 	if (!conn->placed && end_may_be_here(conn->class))
 		return;
-	key_of(conn, &key);
+	sums_key_of(conn, &key);
 	rtt_sample(sk, conn, &key);
 	live = bpf_map_lookup_elem(&tcp_lives, &key);
 	if (!live) {

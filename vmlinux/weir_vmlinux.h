@@ -114,6 +114,7 @@ struct tcp_sock {
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 write_seq;
+	__u32 packets_out; /* segments sent and neither acknowledged nor given up */
 	__u32 delivered;
 	__u64 bytes_received;
 	__u64 bytes_retrans;
@@ -121,6 +122,8 @@ struct tcp_sock {
 	__u32 total_retrans; /* segments */
 	__u32 dsack_dups;
 	__u32 rcv_ooopack;
+	__u32 chrono_start;   /* jiffies */
+	__u8 chrono_type : 2; /* which of these grows now, plus one */
 	__u32 chrono_stat[3]; /* jiffies busy, limited by the receiver's window, by the send buffer */
 };
 

@@ -1,9 +1,12 @@
 """Connections: how many were made, failed, were reset, how long they lasted and what they carried, against what the test
 itself did."""
 
+import contextlib
+import ctypes
 import errno
 import os
 import socket
+import struct
 import time
 
 import pytest
@@ -127,6 +130,32 @@ def test_bytes_both_ways_are_exact(lab, agent, steps, sent, received, looks):
         snap = agent.snapshot()
         assert io(snap, wire.client_cgroup) == (sent, received)
         assert io(snap, wire.server_cgroup) == (received, sent)
+
+
+def limited_ns(sock):
+    """For how long the receiver's window kept it from sending, as the kernel says: tcpi_rwnd_limited, microseconds."""
+    return struct.unpack_from("Q", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 184), 176)[0] * 1000
+
+
+def test_time_of_a_full_window(lab, agent):
+    """It counts while it goes on, and stays counted when the connection is reset without ever sending again."""
+    wire = lab.own(Wire(lab.cgroup("server"), lab.cgroup("client")))
+    client, server = wire.connect()
+    client.setblocking(False)
+
+    def stuck():
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client.send(bytes(65536))
+        return limited_ns(client) >= 300_000_000
+    wait_until(stuck, "the window is full")
+    before = limited_ns(client)
+    now = total(agent.snapshot(), "receive_window_limited.time", wire.client_cgroup)
+    after = limited_ns(client)
+    assert before <= now <= after
+    server.close()  # with unread data: a reset
+    wait_until(lambda: now_open(agent.snapshot(), wire.client_cgroup, "client") == 0, "reset")
+    assert after <= total(agent.snapshot(), "receive_window_limited.time", wire.client_cgroup) < 10 * after
 
 
 def test_data_with_the_handshake_is_counted(lab, agent):
@@ -280,15 +309,24 @@ def test_icmp_says_why(lab, agent, family, code, want):
     only_failure(agent, client, names[error], 1)
 
 
-def test_application_gives_up(lab, agent):
+def disconnect(sock):
+    """connect(2) to no address: what has begun is given up."""
+    assert ctypes.CDLL(None).connect(sock.fileno(), bytes(16), 16) == 0
+
+
+@FAMILIES
+@pytest.mark.parametrize("give_up", [socket.socket.close, lambda sock: sock.shutdown(socket.SHUT_RDWR), disconnect],
+                         ids=["close", "shutdown", "disconnect"])
+def test_application_gives_up(lab, agent, give_up, family):
     space, client = lab.netns(), lab.cgroup("client")
     lab.own(Lossy(space)).drop("tcp dport 81")
     for _ in range(5):
         with client.inside(), space.inside():
-            sock = socket.socket()
+            sock = lab.own(socket.socket(family))
         sock.setblocking(False)
-        assert sock.connect_ex((space.host, 81)) == errno.EINPROGRESS
-        sock.close()
+        assert sock.connect_ex((space.host if family == socket.AF_INET else space.host6, 81)) == errno.EINPROGRESS
+        with contextlib.suppress(OSError):  # shutdown() says that it is not connected, and has given it up
+            give_up(sock)
     only_failure(agent, client, "aborted", 5)
 
 

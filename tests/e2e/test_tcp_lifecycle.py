@@ -1,5 +1,6 @@
 """What is older than the agent, what outlives its cgroup or its network, and very many connections."""
 
+import itertools
 import json
 import os
 import socket
@@ -9,7 +10,7 @@ import pytest
 from lab import run, wait_until
 from lossy import Bulk, Counters, Lossy
 from weir import Weir
-from wire import Wire, no_linger, recv_exactly
+from wire import C, S, Wire, no_linger, recv_exactly
 
 STORM = 100003
 TABLES = ("tcp_table", "tcp_lives", "tcp_rtts", "tcp_hists", "tcp_peers", "tcp_conns_hash", "tcp_listenings_h",
@@ -238,6 +239,37 @@ def test_very_many_connections(lab, storm, steered):
     # A SYN that is sent again does so before the other end is known: that is a key of its own for each container.
     assert before.pop("tcp_table") == 2 <= after.pop("tcp_table") <= 4
     assert after == before
+    agent.law()
+
+
+def test_more_pairs_of_containers_than_the_table_has_room_for(lab):
+    """What has no room is in one series of its own, once, whenever room was found: others on this machine share the table,
+    so the sums are over all of them, against what is counted by other tables."""
+    agent = lab.own(Weir(lab, "--signals=tcp", "--table-max=64"))
+    groups = [lab.cgroup("pair") for _ in range(9)]
+    wires = {(one, other): lab.own(Wire(one, other)) for one, other in itertools.combinations(groups, 2)}
+    ends = [wire.play(C("x" * 5), S("y" * 2), close=False) for wire in wires.values()]
+    assert len(ends) == 36
+
+    def everybodys(snap, metric):
+        found = [p for p in snap.find("weir.tcp." + metric) if "error.type" not in p.attributes]
+        theirs = [p for p in found if p.cgroup in {g.path for g in groups} or "otel.metric.overflow" in p.attributes]
+        assert any("otel.metric.overflow" in p.attributes for p in theirs)
+        return sum(p.value for p in theirs), sum(p.value for p in found)
+
+    def all_open():
+        snap = agent.snapshot()
+        return snap if everybodys(snap, "active_connections")[0] >= 72 else None
+    snap = wait_until(all_open, lambda: "72 ends: %r" % agent.snapshot().find("weir.tcp.active_connections"))
+    assert everybodys(snap, "connections")[0] >= 72
+    for pair in reversed(list(zip(wires.values(), ends))):  # the last to end are those that found room alive
+        pair[0].hang_up(*pair[1])
+    wait_until(lambda: sum(agent.snapshot().count("weir.tcp.connection.duration", g) for g in groups) == 72, "all ended")
+    agent.snapshot()
+    snap = agent.snapshot()
+    (ours, made), (_, alive) = everybodys(snap, "connections"), everybodys(snap, "active_connections")
+    assert ours >= 72
+    assert made <= snap.count("weir.tcp.connection.duration") + alive
     agent.law()
 
 

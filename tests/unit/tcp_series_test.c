@@ -12,10 +12,11 @@
 #include "model/snapshot.h"
 #include "signal/tcp_series.h"
 
-#define A	 101ull
-#define B	 202ull
-#define START_NS 1000
-#define JIFFY_NS 4000000ull
+#define A	  101ull
+#define B	  202ull
+#define START_NS  1000
+#define TABLE_MAX 100
+#define JIFFY_NS  4000000ull
 
 struct fixture {
 	struct aggregate *aggregate;
@@ -33,7 +34,7 @@ static int setup(void **state)
 
 	assert_non_null(f);
 	f->aggregate = aggregate_new(&(struct aggregate_options){ .series_max = 1000, .series_per_cgroup_max = 500 });
-	f->series = tcp_series_new(f->aggregate, START_NS, JIFFY_NS);
+	f->series = tcp_series_new(f->aggregate, TABLE_MAX, START_NS, JIFFY_NS);
 	assert_non_null(f->series);
 	f->walk = 1;
 	f->key = (struct tcp_key){ .cgroup_id = A, .peer_cgroup = B, .class = TCP_CLASS_CONTAINER };
@@ -258,7 +259,9 @@ static void overflow_key_names_nobody(void **state)
 
 	f->key = (struct tcp_key){ .class = TCP_CLASS_OVERFLOW };
 	f->stat = (struct tcp_stat){ .events = 3, .segments = { 3 } };
-	round_of(f, false);
+	f->live.count[TCP_ROLE_CLIENT] = 5;
+	round_of(f, true);
+	assert_int_equal(value(f, &tcp_active_connections, 0, "otel.metric.overflow", "true"), 5);
 	assert_int_equal(value(f, &tcp_retransmits, 0, "otel.metric.overflow", "true"), 3);
 	assert_int_equal(value(f, &tcp_retransmits, 0, "weir.peer.class", "overflow"), -1);
 }

@@ -32,6 +32,7 @@
 #include "tcp.skel.h"
 
 #define LINKS_MAX 10
+#define TABLE_MAX 10000
 
 static const struct metric tcp_handshake = {
 	.name = "weir.tcp.handshake.duration",
@@ -93,17 +94,29 @@ static __u64 tcp_jiffy_ns(void)
 	return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) ? 4 * NS_PER_MS : tick.tv_sec * NS_PER_S + tick.tv_nsec;
 }
 
+static unsigned tcp_table_max(const struct tcp *t)
+{
+	return t->ctx->options->table_max ? t->ctx->options->table_max : TABLE_MAX;
+}
+
 static int tcp_configure(struct tcp *t, struct why *why)
 {
 	bool storage = features_have(t->ctx->features, FEAT(TP_BTF_SK_STORAGE));
 	struct tcp_config *config = (struct tcp_config *)&t->skel->rodata->config;
-	int err = 0;
+	unsigned table_max = tcp_table_max(t);
+	int err;
 
 	config->jiffy_ns = tcp_jiffy_ns();
 	config->storage = storage;
 	memcpy((void *)t->skel->rodata->hist_threshold, hist_thresholds(), HIST_TABLE * sizeof(__u64));
 	t->skel->bss->tcp_walk_number = 1; /* 0 is "never" */
-	if (storage) {
+	/* Whatever the first of these has no room for comes to none of the others. */
+	err = bpf_map__set_max_entries(t->skel->maps.tcp_table, table_max);
+	if (!err)
+		err = bpf_map__set_max_entries(t->skel->maps.tcp_lives, table_max);
+	if (!err)
+		err = bpf_map__set_max_entries(t->skel->maps.tcp_rtts, table_max);
+	if (!err && storage) {
 		err = bpf_map__set_max_entries(t->skel->maps.tcp_conns_hash, 1);
 		if (!err)
 			err = bpf_map__set_max_entries(t->skel->maps.tcp_listenings_hash, 1);
@@ -277,7 +290,8 @@ static int tcp_prepare(struct tcp *t, struct why *why)
 	/* What counts for others when the table is full must be there before it can be. */
 	if (bpf_map_update_elem(bpf_map__fd(t->skel->maps.tcp_table), &overflow, &stat, BPF_NOEXIST))
 		return why_set(why, -errno, "cannot fill the table: %s", strerror(errno));
-	t->series = tcp_series_new(t->ctx->sink->aggregate, t->start_ns, t->skel->rodata->config.jiffy_ns);
+	t->series = tcp_series_new(t->ctx->sink->aggregate, tcp_table_max(t), t->start_ns,
+				   t->skel->rodata->config.jiffy_ns);
 	if (!t->series)
 		return why_set(why, -ENOMEM, "no memory");
 	err = tcp_peers_new(bpf_map__fd(t->skel->maps.tcp_peers), bpf_map__max_entries(t->skel->maps.tcp_peers),

@@ -8,9 +8,6 @@
 #include "model/intern.h"
 #include "model/slots.h"
 
-/* The kernel's tables have no more keys than this at a time, each for living and for ended connections. */
-#define GROUPS_MAX 20000
-
 const struct metric tcp_retransmits = {
 	.name = "weir.tcp.retransmits",
 	.unit = "{segment}",
@@ -161,6 +158,7 @@ struct owner {
 struct tcp_series {
 	struct aggregate *aggregate;
 	__u64 start_ns, jiffy_ns;
+	unsigned groups_max; /* one table each for living and for ended connections may have other keys */
 	__u64 events;
 	__u64 walk;	 /* published last */
 	unsigned doomed; /* groups */
@@ -186,7 +184,7 @@ static struct group *group_get(struct tcp_series *s, const struct tcp_key *key)
 	__u64 hash = key_hash(key);
 	struct group *g = map_find(&s->groups, hash, group_same, key);
 
-	if (g || s->groups.count >= GROUPS_MAX)
+	if (g || s->groups.count >= s->groups_max)
 		return g;
 	g = calloc(1, sizeof(*g));
 	if (!g)
@@ -219,7 +217,7 @@ static struct owner *owner_get(struct tcp_series *s, __u64 cgroup_id)
 {
 	struct owner *o = owner_find(s, cgroup_id);
 
-	if (o || s->owners.count >= GROUPS_MAX)
+	if (o || s->owners.count >= s->groups_max)
 		return o;
 	o = calloc(1, sizeof(*o));
 	if (!o)
@@ -254,13 +252,14 @@ static void names_init(struct names *n)
 		n->classes[i] = intern_str(class_names[i]);
 }
 
-struct tcp_series *tcp_series_new(struct aggregate *aggregate, __u64 start_ns, __u64 jiffy_ns)
+struct tcp_series *tcp_series_new(struct aggregate *aggregate, unsigned table_max, __u64 start_ns, __u64 jiffy_ns)
 {
 	struct tcp_series *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
 	s->aggregate = aggregate;
+	s->groups_max = 2 * table_max;
 	s->start_ns = start_ns;
 	s->jiffy_ns = jiffy_ns;
 	names_init(&s->names);
@@ -453,13 +452,16 @@ static void owners_publish(struct tcp_series *s)
 
 	while ((o = map_next(&s->owners, &pos)))
 		for (unsigned role = 0; role < TCP_ROLE_MAX; role++) {
-			struct attr attr = { .key = s->names.role, .type = ATTR_STR, .str = s->names.roles[role] };
+			struct attrs a = { .count = 0 };
 
 			if (!o->active[role] && !o->shown[role])
 				continue;
 			o->shown[role] = true;
-			series_set(aggregate_series(s->aggregate, &tcp_active_connections, o->cgroup_id, &attr, 1,
-						    s->start_ns),
+			attrs_str(&a, s->names.role, s->names.roles[role]);
+			if (!o->cgroup_id)
+				attrs_str(&a, s->names.overflow, s->names.yes);
+			series_set(aggregate_series(s->aggregate, &tcp_active_connections, o->cgroup_id, a.items,
+						    a.count, s->start_ns),
 				   o->active[role]);
 		}
 }

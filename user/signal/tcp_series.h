@@ -16,8 +16,8 @@
 
 struct tcp_series;
 
-/* @jiffy_ns: length of the kernel's tick. NULL: no memory. */
-struct tcp_series *tcp_series_new(struct aggregate *aggregate, __u64 start_ns, __u64 jiffy_ns);
+/* @table_max: keys of each of the kernel's tables. @jiffy_ns: length of the kernel's tick. NULL: no memory. */
+struct tcp_series *tcp_series_new(struct aggregate *aggregate, unsigned table_max, __u64 start_ns, __u64 jiffy_ns);
 void tcp_series_free(struct tcp_series *s);
 
 void tcp_series_stat(struct tcp_series *s, const struct tcp_key *key, const struct tcp_stat *stat);
