@@ -41,6 +41,14 @@ int probe_sk_storage(struct __sk_buff *skb)
 	return 1;
 }
 
+SEC("?cgroup_skb/egress")
+int probe_sender(struct __sk_buff *skb)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, tgid) >= 0;
+}
+
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(probe_tp_btf, const struct sock *sk, int before, int after)
 {
@@ -86,4 +94,23 @@ SEC("?tp_btf/sched_switch")
 int BPF_PROG(probe_task_pt_regs, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
 	return !bpf_task_pt_regs(prev);
+}
+
+SEC("?uprobe")
+int probe_uprobe(struct pt_regs *ctx)
+{
+	return 0;
+}
+
+/* The same, but a program is loaded for one of the two ways to attach it. */
+SEC("?uprobe")
+int probe_uprobe_multi(struct pt_regs *ctx)
+{
+	return 0;
+}
+
+SEC("?perf_event")
+int probe_watch(struct bpf_perf_event_data *ctx)
+{
+	return 0;
 }

@@ -74,12 +74,17 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+typedef struct {
+	int owned; /* 1: a task holds it, and only it and nothing below it sends then */
+} socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_type;
 	__u16 sk_protocol;
 	__u32 sk_shutdown;
 	int sk_err;
+	socket_lock_t sk_lock;
 	atomic_t sk_drops; /* of a listener: SYNs and connections that found no room */
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;

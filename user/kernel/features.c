@@ -5,6 +5,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 
 #include "base/why.h"
 #include "kernel/loader.h"
+#include "kernel/uprobe.h"
+#include "kernel/watch.h"
 
 #include "probe.skel.h"
 
@@ -112,6 +115,13 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.serves = "waits for a CPU",
 		.remedy = "a kernel with CONFIG_FAIR_GROUP_SCHED=y and CONFIG_SCHED_INFO=y (CONFIG_TASK_DELAY_ACCT=y or CONFIG_SCHEDSTATS=y)",
 	},
+	[FEATURE_SENDER] = {
+		.feature = FEATURE_SENDER,
+		.name = "sender of a packet",
+		.since = "2c78ee898d8f (5.8)",
+		.serves = "how long a JVM stood still during a request",
+		.remedy = "CAP_PERFMON, and a kernel whose lockdown is not 'confidentiality'",
+	},
 	[FEATURE_TASK_PT_REGS] = {
 		.feature = FEATURE_TASK_PT_REGS,
 		.name = "registers of a thread",
@@ -119,26 +129,28 @@ const struct feature_row feature_rows[FEATURES_COUNT] = {
 		.serves = "telling locks, sleep and polling apart from other reasons to leave the CPU",
 		.remedy = "a kernel from 5.15 on",
 	},
+	[FEATURE_UPROBE] = {
+		.feature = FEATURE_UPROBE,
+		.name = "probes in programs",
+		.since = "33ea4b24277b (4.17)",
+		.serves = "events inside programs as they happen",
+		.remedy = "a kernel with CONFIG_UPROBE_EVENTS=y; CAP_SYS_ADMIN where there are not many probes by one link",
+	},
+	[FEATURE_UPROBE_MULTI] = {
+		.feature = FEATURE_UPROBE_MULTI,
+		.name = "many probes by one link",
+		.since = "89ae89f53d20 (6.6)",
+		.serves = "nothing: without it each place is attached to by itself, which takes CAP_SYS_ADMIN (ba677dbe77af)",
+		.remedy = "none is needed",
+	},
+	[FEATURE_WATCH] = {
+		.feature = FEATURE_WATCH,
+		.name = "watchpoints",
+		.since = "0515e5999a46 (4.9)",
+		.serves = "events inside programs that have no places for probes",
+		.remedy = "a machine, or a hypervisor, that lends debug registers",
+	},
 };
-
-/* Which program asks, and which maps it needs; a kernel that lacks a kind of map refuses the whole object. */
-static const struct probe {
-	enum feature feature;
-	const char *program;
-	bool ring, storage;
-} probes[] = {
-	{ .feature = FEATURE_RINGBUF, .program = "probe_ringbuf", .ring = true },
-	{ .feature = FEATURE_CGROUP_SKB, .program = "probe_cgroup_skb" },
-	{ .feature = FEATURE_SK_STORAGE, .program = "probe_sk_storage", .storage = true },
-	{ .feature = FEATURE_TP_BTF, .program = "probe_tp_btf" },
-	{ .feature = FEATURE_TP_BTF_SK_STORAGE, .program = "probe_tp_btf_sk_storage", .storage = true },
-	{ .feature = FEATURE_SK_STORAGE_ITER, .program = "probe_sk_storage_iter" },
-	{ .feature = FEATURE_TP_CONGESTION, .program = "probe_tp_congestion" },
-	{ .feature = FEATURE_SOCK_FROM_FILE, .program = "probe_sock_from_file" },
-	{ .feature = FEATURE_RUN_QUEUES, .program = "probe_run_queues" },
-	{ .feature = FEATURE_TASK_PT_REGS, .program = "probe_task_pt_regs" },
-};
-#define PROBES_COUNT (sizeof(probes) / sizeof(probes[0]))
 
 static void feature_set(struct features *f, enum feature feature)
 {
@@ -156,6 +168,104 @@ __attribute__((format(printf, 3, 4))) static void feature_lack(struct features *
 	vsnprintf(f->reasons[feature], sizeof(f->reasons[feature]), format, args);
 	va_end(args);
 }
+
+/* The root may be held by a program that allows no others beside it. */
+static void attach_cgroup(struct features *f, const struct probe_bpf *skel)
+{
+	struct bpf_link *link = NULL;
+	struct why why = { "" };
+	int fd, err;
+
+	if (!features_have(f, FEAT(CGROUP2)))
+		return;
+	fd = open(f->cgroup_mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		feature_lack(f, FEATURE_CGROUP_SKB, "cannot open '%s': %s", f->cgroup_mount, strerror(errno));
+		return;
+	}
+	err = loader_attach_cgroup(skel->progs.probe_cgroup_skb, fd, &link, &why);
+	close(fd);
+	if (err)
+		feature_lack(f, FEATURE_CGROUP_SKB, "%.150s", why.text);
+	bpf_link__destroy(link);
+}
+
+/* Where features_probe() is in our own file; 1 ends the walk, which begins with the program. */
+static int own_place(struct dl_phdr_info *info, size_t bytes, void *ret_offset)
+{
+	const __u64 address = (uintptr_t)features_probe - info->dlpi_addr;
+
+	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+
+		if (segment->p_type == PT_LOAD && address - segment->p_vaddr < segment->p_filesz)
+			*(__u64 *)ret_offset = address - segment->p_vaddr + segment->p_offset;
+	}
+	return 1;
+}
+
+/* On a function of ours that is called once. */
+static void attach_own(struct features *f, enum feature feature, const struct bpf_program *prog)
+{
+	bool multi = feature == FEATURE_UPROBE_MULTI;
+	struct uprobe *uprobe = NULL;
+	__u64 offset = 0;
+	struct why why;
+
+	dl_iterate_phdr(own_place, &offset);
+	if (uprobe_attach(prog, "/proc/self/exe", &offset, 1, multi, &uprobe, &why))
+		feature_lack(f, feature, "%.150s", why.text);
+	uprobe_free(uprobe);
+}
+
+static void attach_uprobe(struct features *f, const struct probe_bpf *skel)
+{
+	attach_own(f, FEATURE_UPROBE, skel->progs.probe_uprobe);
+}
+
+/* Measured on 6.18: takes CAP_BPF and CAP_PERFMON only. */
+static void attach_uprobe_multi(struct features *f, const struct probe_bpf *skel)
+{
+	attach_own(f, FEATURE_UPROBE_MULTI, skel->progs.probe_uprobe_multi);
+	if (features_have(f, FEAT(UPROBE_MULTI)))
+		feature_set(f, FEATURE_UPROBE);
+}
+
+static void attach_watch(struct features *f, const struct probe_bpf *skel)
+{
+	struct bpf_link *link = NULL;
+	__u64 watched = 0;
+	struct why why;
+
+	if (watch_attach(skel->progs.probe_watch, (__u32)gettid(), (uintptr_t)&watched, &link, &why))
+		feature_lack(f, FEATURE_WATCH, "%.150s", why.text);
+	bpf_link__destroy(link);
+}
+
+/* Which program asks, and which maps it needs; a kernel that lacks a kind of map refuses the whole object. By age,
+ * so that what is missing lies together; the first one is refused by kernels of any age. UPROBE_MULTI after UPROBE. */
+static const struct probe {
+	enum feature feature;
+	const char *program;
+	bool ring, storage;
+	void (*attach)(struct features *f, const struct probe_bpf *skel); /* that it loads is not all */
+} probes[] = {
+	{ .feature = FEATURE_SK_STORAGE_ITER, .program = "probe_sk_storage_iter" },
+	{ .feature = FEATURE_RINGBUF, .program = "probe_ringbuf", .ring = true },
+	{ .feature = FEATURE_CGROUP_SKB, .program = "probe_cgroup_skb", .attach = attach_cgroup },
+	{ .feature = FEATURE_SK_STORAGE, .program = "probe_sk_storage", .storage = true },
+	{ .feature = FEATURE_TP_BTF, .program = "probe_tp_btf" },
+	{ .feature = FEATURE_RUN_QUEUES, .program = "probe_run_queues" },
+	{ .feature = FEATURE_SENDER, .program = "probe_sender" },
+	{ .feature = FEATURE_UPROBE, .program = "probe_uprobe", .attach = attach_uprobe },
+	{ .feature = FEATURE_WATCH, .program = "probe_watch", .attach = attach_watch },
+	{ .feature = FEATURE_TP_BTF_SK_STORAGE, .program = "probe_tp_btf_sk_storage", .storage = true },
+	{ .feature = FEATURE_SOCK_FROM_FILE, .program = "probe_sock_from_file" },
+	{ .feature = FEATURE_TASK_PT_REGS, .program = "probe_task_pt_regs" },
+	{ .feature = FEATURE_TP_CONGESTION, .program = "probe_tp_congestion" },
+	{ .feature = FEATURE_UPROBE_MULTI, .program = "probe_uprobe_multi", .attach = attach_uprobe_multi },
+};
+#define PROBES_COUNT (sizeof(probes) / sizeof(probes[0]))
 
 /* Opens the probe object with the programs of @mask (bits by place in probes[]) and loads it. */
 static int probe_load(unsigned mask, struct probe_bpf **ret_skel, struct why *why)
@@ -175,6 +285,9 @@ static int probe_load(unsigned mask, struct probe_bpf **ret_skel, struct why *wh
 		ring |= load && probes[i].ring;
 		storage |= load && probes[i].storage;
 	}
+	err = uprobe_prepare(skel->progs.probe_uprobe_multi, true, why);
+	if (err)
+		goto out_close;
 	bpf_map__set_autocreate(skel->maps.probe_ring, ring);
 	bpf_map__set_autocreate(skel->maps.probe_storage, storage);
 	err = loader_load(skel->skeleton, why);
@@ -247,49 +360,29 @@ static void probe_cgroup2(struct features *f, const char *mount)
 	}
 }
 
-/* That it loads is not all: the root may be held by a program that allows no others beside it. */
-static void probe_attach(struct features *f, struct probe_bpf *skel)
+static void probe_loaded(struct features *f, const struct probe *probe, const struct probe_bpf *skel)
 {
-	struct bpf_link *link = NULL;
-	struct why why = { "" };
-	int fd, err;
-
-	if (!features_have(f, FEAT(CGROUP2)))
-		return;
-	fd = open(f->cgroup_mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		feature_lack(f, FEATURE_CGROUP_SKB, "cannot open '%s': %s", f->cgroup_mount, strerror(errno));
-		return;
-	}
-	err = loader_attach_cgroup(skel->progs.probe_cgroup_skb, fd, &link, &why);
-	close(fd);
-	if (err)
-		feature_lack(f, FEATURE_CGROUP_SKB, "%.150s", why.text);
-	bpf_link__destroy(link);
+	feature_set(f, probe->feature);
+	if (probe->attach)
+		probe->attach(f, skel);
 }
 
-static void probe_programs(struct features *f)
+/* Most kernels have all: one load instead of many, each of which reads the kernel's types (0.1 s). What is refused is
+ * tried again by halves, until the one that is missing stands alone. */
+static void probe_programs(struct features *f, size_t first, size_t count)
 {
-	struct probe_bpf *skel;
+	struct probe_bpf *skel = NULL;
 	struct why why;
 
-	/* Most kernels have them all: one load instead of ten, each of which reads the kernel's types. */
-	if (!probe_load((1u << PROBES_COUNT) - 1, &skel, NULL)) {
-		for (size_t i = 0; i < PROBES_COUNT; i++)
-			feature_set(f, probes[i].feature);
-		probe_attach(f, skel);
+	if (!probe_load(((1u << count) - 1) << first, &skel, &why)) {
+		for (size_t i = first; i < first + count; i++)
+			probe_loaded(f, &probes[i], skel);
 		probe_bpf__destroy(skel);
-		return;
-	}
-	for (size_t i = 0; i < PROBES_COUNT; i++) {
-		if (probe_load(1u << i, &skel, &why)) {
-			feature_lack(f, probes[i].feature, "%.150s", why.text);
-			continue;
-		}
-		feature_set(f, probes[i].feature);
-		if (probes[i].feature == FEATURE_CGROUP_SKB)
-			probe_attach(f, skel);
-		probe_bpf__destroy(skel);
+	} else if (count > 1) {
+		probe_programs(f, first, count / 2);
+		probe_programs(f, first + count / 2, count - count / 2);
+	} else {
+		feature_lack(f, probes[first].feature, "%.150s", why.text);
 	}
 }
 
@@ -338,7 +431,7 @@ void features_probe(struct features *ret, const char *cgroup_mount)
 	probe_btf(ret);
 	probe_cgroup2(ret, cgroup_mount);
 	if (features_have(ret, FEAT(PRIVILEGE) | FEAT(BTF))) {
-		probe_programs(ret);
+		probe_programs(ret, 0, PROBES_COUNT);
 	} else {
 		for (size_t i = 0; i < PROBES_COUNT; i++)
 			feature_lack(ret, probes[i].feature, "cannot be tried without %s",

@@ -21,7 +21,11 @@ enum feature {
 	FEATURE_SOCK_FROM_FILE,	   /* sockets can be found among the open files of processes */
 	FEATURE_SOCK_WALK,	   /* one of the two ways to go over sockets and what is kept of them */
 	FEATURE_RUN_QUEUES, /* the kernel's run queues and what it accounts of waits for a CPU, and a walk of threads */
+	FEATURE_SENDER,	    /* the process that sends a packet, from packet programs */
 	FEATURE_TASK_PT_REGS, /* the system call that a thread is in */
+	FEATURE_UPROBE,	      /* attaching to instructions of programs, by whichever of the two ways */
+	FEATURE_UPROBE_MULTI, /* to many of them by one link */
+	FEATURE_WATCH,	      /* hardware watchpoints on the memory of a thread */
 	FEATURES_COUNT
 };
 
