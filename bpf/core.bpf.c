@@ -5,6 +5,7 @@
  * that cgroup. Only the v2 hierarchy counts: sockets are attributed by it.
  * Missed: renames (v2 has none), and what a full ring refuses, which is counted. */
 #include "lib/prelude.bpf.h"
+#include "lib/clock.bpf.h"
 #include "lib/emit.bpf.h"
 #include "core.h"
 

@@ -49,6 +49,7 @@ struct http_event {
 	__u64 start_ns;	      /* arrival of the request's first byte, in order */
 	__u64 ttfb_ns;	      /* start to first byte of the final (not 1xx) response; 0: none came */
 	__u64 duration_ns;    /* start to last byte, or to the abort */
+	__u64 stopped_ns;     /* of that, the JVM behind the socket stood still; 0 also when there is none */
 	__u64 request_bytes;  /* body, as sent (chunk framing not counted) */
 	__u64 response_bytes; /* the same */
 	__u64 socket_cookie;
@@ -69,7 +70,7 @@ struct http_event {
 	__u8 peer[16];
 	char line[HTTP_LINE_MAX]; /* the request line as it came: hostile bytes, no terminator */
 };
-_Static_assert(sizeof(struct http_event) == 24 + 7 * 8 + 8 + 8 + 8 + 32 + 128, "wire size");
+_Static_assert(sizeof(struct http_event) == 24 + 8 * 8 + 8 + 8 + 8 + 32 + 128, "wire size");
 
 /* User space tells the kernel half which label (route, and for a client the server's address) belongs to a path, so
  * that a repeated path is counted in the kernel and needs no record. The hash is not collision-proof: it can mix up
@@ -114,6 +115,21 @@ struct http_stat {
 	struct http_key key; /* of a cell; all zero: it is free */
 };
 
+/* For how long JVMs stood still while exchanges went on, of those for which that was not zero. Monotone but for the
+ * maximum. */
+struct http_stopped_key {
+	__u64 cgroup_id;
+	__u64 role;
+};
+
+struct http_stopped {
+	__u64 count, sum_ns;
+	__u64 max_ns; /* of the interval numbered max_interval (see control.h) */
+	__u64 max_interval;
+	__u32 slots[HIST_SLOTS];
+	__u32 pad[HIST_SLOTS % 2];
+};
+
 /* Read-only to the kernel half, set before load. */
 struct http_config {
 	__u64 min_ns;	  /* trace filter: records of shorter exchanges are filtered */
@@ -123,6 +139,8 @@ struct http_config {
 	__u8 labels;  /* 1: look up labels and count known ones in the kernel */
 	__u8 cgroups; /* 1: exchanges of cgroups in the map http_cgroups are filtered */
 	__u8 shadow;  /* 1: this kernel shows no socket storage to l7_state: l7_state_cookie runs */
+	__u8 tasks;   /* 1: packet programs may ask which process sends */
+	__u8 pad[7];
 };
 
 /* One connection with requests in flight, as the iterator over socket storage writes it. */

@@ -16,6 +16,7 @@
  *
  * Reading order: maps, counters, exchange (push, finish), emit, segment order, step, hooks. */
 #include "lib/prelude.bpf.h"
+#include "lib/clock.bpf.h"
 #include "lib/emit.bpf.h"
 #include "lib/sock.bpf.h"
 #include "l7_http.h"
@@ -46,6 +47,7 @@ enum { CONN_NEW, CONN_HTTP, CONN_IGNORED };
 #define TH_ACK	     16
 #define STATE_LISTEN 10
 #define STATE_CLOSE  7
+#define PF_KTHREAD   0x00200000
 
 /* One request and what is known of its response. */
 struct l7_exchange {
@@ -61,7 +63,9 @@ struct l7_exchange {
 	__u8 version;
 	__u8 flags;
 	__u8 live;
-	__u32 pad;
+	__u32 clock_pid;  /* the process whose clock was read at the start; 0: none */
+	__u64 clock_ns;	  /* what it showed */
+	__u64 stopped_ns; /* at the end: how long the process stood still meanwhile */
 	char line[HTTP_LINE_MAX];
 };
 
@@ -93,7 +97,8 @@ struct l7_known {
 	__u16 local_port, peer_port;
 	__u8 local[16], peer[16];
 	__u8 role;
-	__u8 pad[7];
+	__u8 pad[3];
+	__u32 pid; /* the process that sent first; 0: not known. Only asked for where there are JVMs */
 	struct l7_exchange first;
 };
 
@@ -236,6 +241,14 @@ struct {
 	__type(value, struct http_count);
 } http_counts SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2 * JVM_PROCESSES_MAX);
+	__type(key, struct http_stopped_key);
+	__type(value, struct http_stopped);
+} http_stopped SEC(".maps");
+
 /* Trace filter: cgroups whose exchanges nobody wants (when config.cgroups). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -254,6 +267,7 @@ struct {
 } l7_shadows SEC(".maps");
 
 static const char zero_stat[sizeof(struct http_stat)] = {};
+static const char zero_stopped[sizeof(struct http_stopped)] = {};
 
 #define COUNT(field)                                                                                          \
 	({                                                                                                    \
@@ -279,6 +293,120 @@ static __always_inline struct l7_scratch *scratch_claim(__u64 token)
 	return NULL;
 }
 
+/* ---- JVMs that stand still ----
+ *
+ * An exchange has been held up by a JVM for as long as the process behind its socket stood still meanwhile. Which process
+ * that is shows when it sends. It is not guessed from the cgroup: beside the JVM there may be something else in it.
+ *
+ * The functions are global, so that the verifier looks at them once; they may take no pointers then, but for the context
+ * (5.10). */
+
+static __always_inline int l7_jvms(void)
+{
+	return control_get()->jvms;
+}
+
+/* Remembers which process sends on the socket. Softirqs send too (what waited for an acknowledgement, or for the queue
+ * to drain), and the current task is a bystander then. While a task owns the socket's lock, nothing but that task sends:
+ * softirqs leave their work to it. */
+__noinline int l7_learn(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk, *held = sk;
+	struct task_struct *task;
+	struct l7_known *shadow;
+	struct l7_conn *conn;
+	struct sock *at;
+
+	if (!config.tasks || !sk)
+		return 0;
+	conn = bpf_sk_storage_get(&l7_conns, sk, 0, 0);
+	/* As a number: the verifier allows no other offsets into the socket than those of struct bpf_sock. */
+	if (!conn || bpf_probe_read_kernel(&at, sizeof(at), &held) || BPF_CORE_READ(at, sk_lock.owned) != 1)
+		return 0;
+	task = (struct task_struct *)bpf_get_current_task();
+	if (BPF_CORE_READ(task, flags) & PF_KTHREAD) /* on somebody's behalf */
+		return 0;
+	conn->known.pid = BPF_CORE_READ(task, tgid);
+	if (!config.shadow)
+		return 0;
+	shadow = bpf_map_lookup_elem(&l7_shadows, &conn->known.cookie);
+	if (shadow)
+		shadow->pid = conn->known.pid;
+	return 0;
+}
+
+__noinline __u32 l7_clock_pid(__u64 cgroup_id)
+{
+	return clock_pid_of(cgroup_id);
+}
+
+__noinline __u64 l7_clock_at(__u32 pid, __u64 at_ns)
+{
+	return clock_at_of(pid, at_ns);
+}
+
+__noinline __u64 l7_clock_stopped(__u32 pid, __u64 base_ns, __u64 start_ns, __u64 end_ns)
+{
+	return clock_stopped_of(pid, base_ns, start_ns, end_ns);
+}
+
+/* Counts what was not zero. */
+__noinline int l7_stopped_add(__u64 cgroup_id, __u32 role, __u64 stopped_ns)
+{
+	struct http_stopped_key key = { .cgroup_id = cgroup_id, .role = role };
+	__u32 slot = hist_slot((const __u64 *)hist_threshold, stopped_ns);
+	volatile struct control *ctl = control_get();
+	struct http_stopped *st;
+
+	if (!stopped_ns)
+		return 0;
+	st = bpf_map_lookup_elem(&http_stopped, &key);
+	if (!st) {
+		bpf_map_update_elem(&http_stopped, &key, zero_stopped, BPF_NOEXIST);
+		st = bpf_map_lookup_elem(&http_stopped, &key);
+		if (!st)
+			return 0;
+	}
+	__sync_fetch_and_add(&st->count, 1);
+	__sync_fetch_and_add(&st->sum_ns, stopped_ns);
+	/* Two ends at the same moment may keep the smaller one. */
+	if (st->max_interval != ctl->interval || stopped_ns > st->max_ns) {
+		st->max_interval = ctl->interval;
+		st->max_ns = stopped_ns;
+	}
+	if (slot < HIST_SLOTS)
+		__sync_fetch_and_add(&st->slots[slot], 1);
+	return 0;
+}
+
+/* At the start of @ex. Before anything was sent the process may not be known: then a guess, which counts if it proves
+ * right. */
+static __always_inline void l7_clock_start(const struct l7_known *known, struct l7_exchange *ex)
+{
+	__u32 pid;
+
+	if (!l7_jvms())
+		return;
+	pid = known->pid;
+	if (!pid)
+		pid = l7_clock_pid(known->cgroup_id);
+	ex->clock_pid = pid;
+	ex->clock_ns = l7_clock_at(pid, ex->start_ns);
+}
+
+/* At its end. The result is in memory: a register that is zero or not would have the verifier go twice through all that
+ * follows. */
+static __always_inline void l7_clock_end(const struct l7_known *known, struct l7_exchange *ex, __u64 end_ns)
+{
+	__u32 pid = known->pid;
+
+	if (!pid)
+		return;
+	ex->stopped_ns =
+		l7_clock_stopped(pid, ex->clock_pid == pid ? ex->clock_ns : CLOCK_UNKNOWN, ex->start_ns, end_ns);
+	l7_stopped_add(known->cgroup_id, known->role, ex->stopped_ns);
+}
+
 /* ---- emit: an exchange that ended becomes a record or a table entry, exactly one of them ---- */
 
 /* The cell that is kept for @key, or NULL. */
@@ -301,8 +429,8 @@ static __always_inline void l7_table_add(struct http_count *count, volatile stru
 					 const struct http_key *key, __u64 duration_ns, __u64 request_bytes,
 					 __u64 response_bytes, int may_lock)
 {
-	__u32 slot = hist_slot((const __u64 *)hist_threshold, duration_ns);
 	struct http_stat *st;
+	__u32 slot;
 
 	st = l7_cell(key);
 	if (!st)
@@ -330,6 +458,7 @@ static __always_inline void l7_table_add(struct http_count *count, volatile stru
 		__sync_fetch_and_add(&st->request_bytes, request_bytes);
 	if (response_bytes)
 		__sync_fetch_and_add(&st->response_bytes, response_bytes);
+	slot = hist_slot((const __u64 *)hist_threshold, duration_ns); /* here: 5.10 forgets its bounds on the stack */
 	if (slot < HIST_SLOTS)
 		__sync_fetch_and_add(&st->slots[slot], 1);
 	if (ctl && (duration_ns > st->max_ns || st->max_interval != ctl->interval)) {
@@ -361,6 +490,7 @@ static __always_inline int l7_record(struct bpf_sock *sk, struct l7_known *known
 	ev->start_ns = ex->start_ns;
 	ev->ttfb_ns = ex->first_ns ? ex->first_ns - ex->start_ns : 0;
 	ev->duration_ns = end_ns - ex->start_ns;
+	ev->stopped_ns = ex->stopped_ns;
 	ev->request_bytes = ex->request_bytes;
 	ev->response_bytes = ex->response_bytes;
 	ev->socket_cookie = known->cookie;
@@ -428,6 +558,8 @@ static __always_inline void l7_emit(struct bpf_sock *sk, struct l7_known *known,
 		__sync_fetch_and_add(&count->filtered, 1);
 		return;
 	}
+	if (l7_jvms())
+		l7_clock_end(known, ex, end_ns);
 	if (config.labels && ctl && !(ctl->records & 1u << SIGNAL_http))
 		key.label = l7_label(known, ex);
 	if (key.label == HTTP_LABEL_NONE && l7_record(sk, known, ex, end_ns, error)) {
@@ -472,6 +604,8 @@ static __always_inline void l7_exchange_new(struct l7_exchange *ex, __u32 index)
 	ex->response_bytes = 0;
 	ex->status = 0;
 	ex->flags = 0;
+	ex->clock_pid = 0;
+	ex->stopped_ns = 0;
 }
 
 /* A place for the next request. NULL: there is none, and the exchange will be counted as lost when it ends. */
@@ -593,6 +727,7 @@ static __always_inline void l7_exchange_started(struct l7_conn *conn, struct l7_
 	ex->version = version;
 	if (ex->line_bytes >= HTTP_LINE_MAX)
 		ex->flags = HTTP_FLAG_LINE_CUT;
+	l7_clock_start(&conn->known, ex);
 	if (config.shadow && ex == &conn->known.first &&
 	    bpf_map_update_elem(&l7_shadows, &conn->known.cookie, &conn->known, BPF_ANY))
 		COUNT(gaps[LOSS_MEMORY]);
@@ -1579,6 +1714,8 @@ static __always_inline int l7_hook(struct __sk_buff *skb, int dir)
 	h->next_seq = p.seq + (p.end - p.pos) + (p.flags & TH_FIN);
 	if (!len)
 		goto out;
+	if (dir == DIR_OUT && !conn->known.pid && l7_jvms())
+		l7_learn(skb);
 	now_ns = bpf_ktime_get_ns();
 	if (h->m.phase >= HTTP_SKIP && h->m.remaining > len) {
 		int over;
@@ -1668,6 +1805,7 @@ static __always_inline void l7_closed(struct sock *sk)
 	requests = conn->known.role == HTTP_ROLE_SERVER ? DIR_IN : DIR_OUT;
 	conn->abort = l7_why_closed(sk->sk_err, conn->half[0].fin | conn->half[1].fin);
 	http_forget();
+#pragma clang loop unroll(full) /* a counter that is spilled to the stack is none for the verifier: "infinite loop" */
 	for (int i = 0; i < CLOSED_MAX; i++)
 		l7_finish(sk, NULL, conn, &conn->half[requests & 1], &conn->half[!requests], bpf_ktime_get_ns(),
 			  conn->abort);

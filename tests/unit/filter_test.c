@@ -290,6 +290,45 @@ static void what_is_not_there_is_a_dash(void **state)
 	buf_done(&out);
 }
 
+static void rare_number_stands_at_the_end_where_there_is_one(void **state)
+{
+	static const struct column with[] = {
+		{ .field = "status", .title = "STATUS", .width = 6, .format = COLUMN_NUMBER },
+		{ .field = "error", .title = "ERROR", .format = COLUMN_TEXT },
+		{ .field = "stopped_ns", .title = "stopped", .rare = true, .format = COLUMN_DURATION_NS },
+		{},
+	};
+	struct span span = {
+		.fields_count = 3,
+		.fields = {
+			{ .name = "status", .type = FIELD_UINT, .unum = 503 },
+			{ .name = "error", .type = FIELD_STR, .str = NULL },
+			{ .name = "stopped_ns", .type = FIELD_UINT, .unum = 12300000 },
+		},
+	};
+	struct buf out;
+
+	buf_init(&out, 1 << 16);
+	trace_header(with, &out);
+	assert_string_equal(out.data, "STATUS ERROR\n");
+	buf_reset(&out);
+	trace_line(with, &span, &fake_plain, 0, &out);
+	assert_string_equal(out.data, "   503 stopped=12.3ms\n");
+	buf_reset(&out);
+	span.fields[1].str = "503";
+	trace_line(with, &span, &fake_plain, 0, &out);
+	assert_string_equal(out.data, "   503 503 stopped=12.3ms\n");
+	buf_reset(&out);
+	span.fields[2].unum = 0;
+	trace_line(with, &span, &fake_plain, 0, &out);
+	assert_string_equal(out.data, "   503 503\n");
+	buf_reset(&out);
+	span.fields_count = 1; /* an older agent says nothing of it */
+	trace_line(with, &span, &fake_plain, 0, &out);
+	assert_string_equal(out.data, "   503\n");
+	buf_done(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +342,7 @@ int main(void)
 		cmocka_unit_test(lines_are_aligned),
 		cmocka_unit_test(column_of_another_container_shows_and_cuts_its_name),
 		cmocka_unit_test(what_is_not_there_is_a_dash),
+		cmocka_unit_test(rare_number_stands_at_the_end_where_there_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static int maps_map_control(struct kernel_maps *maps, struct why *why)
 
 	maps->control_bytes = sysconf(_SC_PAGESIZE);
 	page = mmap(NULL, maps->control_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		    bpf_map__fd(maps->skel->maps.control), 0);
+		    bpf_map__fd(maps->skel->maps.data_control), 0);
 	if (page == MAP_FAILED)
 		return why_set(why, -errno, "cannot map the control page: %s", strerror(errno));
 	maps->control = page;
@@ -119,10 +119,16 @@ void kernel_maps_close(struct kernel_maps *maps)
 
 int kernel_maps_fd(const struct kernel_maps *maps, const char *name)
 {
-	if (strcmp(name, bpf_map__name(maps->skel->maps.events)) == 0)
-		return bpf_map__fd(maps->skel->maps.events);
-	if (strcmp(name, bpf_map__name(maps->skel->maps.control)) == 0)
-		return bpf_map__fd(maps->skel->maps.control);
+	const struct bpf_map *const shared[] = {
+		maps->skel->maps.events,
+		maps->skel->maps.data_control,
+		maps->skel->maps.jvm_clocks,
+		maps->skel->maps.jvm_cgroups,
+	};
+
+	for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)
+		if (strcmp(name, bpf_map__name(shared[i])) == 0)
+			return bpf_map__fd(shared[i]);
 	return -ENOENT;
 }
 

@@ -63,6 +63,7 @@ struct column {
 	const char *title;
 	int width; /* negative: left aligned; 0: last column, not padded */
 	enum column_format format;
+	bool rare; /* a number without a column, after all columns: title=value at the end of the line, where it is not 0 */
 };
 
 /* Is there a value, or is the field left out? */

@@ -26,6 +26,7 @@
 #include "model/slots.h"
 #include "signal/http_active.h"
 #include "signal/http_series.h"
+#include "signal/http_stopped.h"
 #include "signal/signal.h"
 
 #include "l7.skel.h"
@@ -81,7 +82,8 @@ struct http {
 	struct drain *drain;
 	struct cell *cells; /* HTTP_CELLS */
 	unsigned cells_used;
-	struct http_active *active;    /* NULL: this kernel cannot list connections */
+	struct http_active *active; /* NULL: this kernel cannot list connections */
+	struct http_stopped_series *stopped;
 	struct http_count *cpu_counts; /* one a possible CPU, scratch for reading */
 	__u64 start_ns;
 	__u64 decoded, bad, drained;	    /* exchanges */
@@ -101,6 +103,7 @@ static int http_configure(struct http *h, struct why *why)
 	config->roles = options->roles ? options->roles : 1u << HTTP_ROLE_SERVER | 1u << HTTP_ROLE_CLIENT;
 	config->labels = !options->records;
 	config->shadow = !features_have(h->ctx->features, FEAT(TP_BTF_SK_STORAGE));
+	config->tasks = features_have(h->ctx->features, FEAT(SENDER));
 	if (options->kernel_filters) {
 		config->min_ns = options->min_ns;
 		config->status_min = options->status_min;
@@ -201,6 +204,12 @@ static int http_prepare(struct http *h, struct why *why)
 		.forget = table_forget,
 		.arg = h,
 	};
+	const struct http_stopped_options stopped = {
+		.map = h->skel->maps.http_stopped,
+		.control = h->control,
+		.aggregate = h->ctx->sink->aggregate,
+		.start_ns = h->start_ns,
+	};
 	int err;
 
 	err = http_lookup_new(h->ctx->sink->aggregate, &routes, h->start_ns, &h->lookup, why);
@@ -217,6 +226,8 @@ static int http_prepare(struct http *h, struct why *why)
 	else if (bpf_program__autoload(h->skel->progs.l7_inflight_files))
 		err = http_active_new(h->skel->progs.l7_inflight_files, -1, h->ctx->sink->aggregate, h->start_ns,
 				      &h->active, why);
+	if (!err)
+		err = http_stopped_new(&stopped, &h->stopped, why);
 	return err ? err : http_reserve_overflow(h, why);
 }
 
@@ -280,6 +291,7 @@ static void http_unload(struct signal_ctx *ctx)
 	drain_free(h->drain);
 	cells_free(h);
 	http_active_free(h->active);
+	http_stopped_free(h->stopped);
 	http_lookup_free(h->lookup);
 	l7_bpf__destroy(h->skel);
 	free(h->cpu_counts);
@@ -395,6 +407,7 @@ static void http_span(struct http *h, const struct http_event *e, const struct h
 	span_str(&span, "error", http_error_type(e->role, e->error, e->status));
 	span_uint(&span, "ttfb_ns", e->ttfb_ns);
 	span_uint(&span, "duration_ns", e->duration_ns);
+	span_uint(&span, "stopped_ns", e->stopped_ns);
 	span_uint(&span, "request_bytes", e->request_bytes);
 	span_uint(&span, "response_bytes", e->response_bytes);
 	span_str(&span, "local", address_port_text(e->local, e->local_port, local));
@@ -566,6 +579,8 @@ static int http_drain(struct signal_ctx *ctx, __u64 now_ns)
 	cells_drain(h);
 	if (count > 0)
 		h->entries += count + h->cells_used;
+	if (!err)
+		err = http_stopped_read(h->stopped);
 	if (h->active && !err) {
 		h->skel->bss->l7_listing = h->skel->bss->l7_listing % 255 + 1;
 		err = http_active_sample(h->active);
@@ -595,6 +610,7 @@ static void http_forget(struct signal_ctx *ctx, __u64 cgroup_id)
 
 	if (cgroup_id)
 		drain_delete(h->drain, key_of_cgroup, &cgroup_id);
+	http_stopped_forget(h->stopped, cgroup_id);
 	cells_forget(h, cgroup_id);
 	http_lookup_forget(h->lookup, cgroup_id);
 	if (h->active)
@@ -633,6 +649,12 @@ static unsigned http_tables(struct signal_ctx *ctx, struct table_use *ret, unsig
 				 HTTP_CELLS * (sizeof(struct http_stat) + sizeof(struct cell)),
 		},
 		{
+			.name = "http_stopped",
+			.used = http_stopped_used(h->stopped),
+			.max = bpf_map__max_entries(h->skel->maps.http_stopped),
+			.bytes = http_stopped_bytes(h->stopped),
+		},
+		{
 			.name = "labels",
 			.used = http_lookup_labels(h->lookup),
 			.max = HTTP_LABELS_MAX,
@@ -650,8 +672,12 @@ static unsigned http_tables(struct signal_ctx *ctx, struct table_use *ret, unsig
 /* ---- the descriptor */
 
 static const struct metric *const http_metrics[] = {
-	&http_server_duration, &http_client_duration, &http_server_io, &http_client_io,	  &http_server_active,
-	&http_client_active,   &http_unrouted,	      &http_gaps,      &http_connections, NULL,
+	&http_server_duration, &http_client_duration,
+	&http_server_io,       &http_client_io,
+	&http_server_active,   &http_client_active,
+	&http_server_stopped,  &http_client_stopped,
+	&http_unrouted,	       &http_gaps,
+	&http_connections,     NULL,
 };
 
 static const struct column http_columns[] = {
@@ -666,6 +692,7 @@ static const struct column http_columns[] = {
 	{ .field = "peer", .title = "PEER", .width = -21, .format = COLUMN_TEXT },
 	{ .field = "path", .title = "PATH", .width = -24, .format = COLUMN_TEXT },
 	{ .field = "error", .title = "ERROR", .width = 0, .format = COLUMN_TEXT },
+	{ .field = "stopped_ns", .title = "stopped", .rare = true, .format = COLUMN_DURATION_NS },
 	{ .field = NULL },
 };
 

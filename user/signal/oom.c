@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "base/why.h"
+#include "control.h"
 #include "kernel/features.h"
 #include "kernel/loader.h"
 #include "signal/signal.h"

@@ -70,7 +70,7 @@ static bool column_is_container(const struct column *column, const struct span *
 static void column_print(const struct column *column, const char *text, bool may_cut, struct buf *out)
 {
 	unsigned width = column->width < 0 ? -column->width : column->width;
-	bool last = !column[1].field;
+	bool last = !column[1].field || column[1].rare;
 
 	if (last && !strcmp(text, "-"))
 		return;
@@ -80,6 +80,18 @@ static void column_print(const struct column *column, const char *text, bool may
 		cell_print(out, text, width, column->width > 0);
 	if (!last)
 		buf_add_char(out, ' ');
+}
+
+static void rare_print(const struct column *column, const struct span *span, struct buf *out)
+{
+	const struct field *field = span_field(span, column->field);
+
+	if (!field || !field->unum)
+		return;
+	if (out->used && out->data[out->used - 1] != ' ')
+		buf_add_char(out, ' ');
+	buf_printf(out, "%s=", column->title);
+	field_print(field, column->format, out);
 }
 
 static void line_end(struct buf *out, size_t begin)
@@ -93,7 +105,7 @@ void trace_header(const struct column *columns, struct buf *out)
 {
 	size_t begin = out->used;
 
-	for (const struct column *column = columns; column->field; column++)
+	for (const struct column *column = columns; column->field && !column->rare; column++)
 		column_print(column, column->title, /* may_cut */ false, out);
 	line_end(out, begin);
 }
@@ -106,6 +118,10 @@ void trace_line(const struct column *columns, const struct span *span, const str
 
 	buf_init(&value, 16 << 10);
 	for (const struct column *column = columns; column->field; column++) {
+		if (column->rare) {
+			rare_print(column, span, out);
+			continue;
+		}
 		buf_reset(&value);
 		value_print(column, span, who, time_unix_ns, &value);
 		column_print(column, value.data, column_is_container(column, span), out);
