@@ -618,6 +618,8 @@ void pipeline_status(struct pipeline *p, struct pipeline_status *ret)
 			r->ctx.signal->counts(&r->ctx, &to->counts);
 		if (r->loaded && r->ctx.signal->tables)
 			to->tables_count = r->ctx.signal->tables(&r->ctx, to->tables, PIPELINE_TABLES_MAX);
+		if (r->loaded && r->ctx.signal->watched)
+			to->watched_count = r->ctx.signal->watched(&r->ctx, to->watched, PIPELINE_WATCHED_MAX);
 	}
 }
 

@@ -60,7 +60,8 @@ void pipeline_mute(struct pipeline *p, unsigned signal, __u64 cgroup_id);
 /* Does it count and attribute? False: @why says what is missing. */
 bool pipeline_ready(struct pipeline *p, struct why *why);
 
-#define PIPELINE_TABLES_MAX 8
+#define PIPELINE_TABLES_MAX  8
+#define PIPELINE_WATCHED_MAX 32
 
 struct signal_status {
 	const struct signal *signal;
@@ -69,6 +70,8 @@ struct signal_status {
 	struct conservation counts;
 	unsigned tables_count;
 	struct table_use tables[PIPELINE_TABLES_MAX];
+	unsigned watched_count;
+	struct watched watched[PIPELINE_WATCHED_MAX];
 };
 
 struct pipeline_status {

@@ -45,9 +45,11 @@ def cgroup_mounts():
 
 class Container:
     """A running container. @args: its command. @share: directories of the host shown read-only at the same place;
-    without it the root holds busybox only. Reached at .host, in the namespace of @netns."""
+    without it the root holds busybox only. @readonly: the root. @scratch: empty directories of memory that everybody may
+    write to. Reached at .host, in the namespace of @netns."""
 
-    def __init__(self, lab, args, kind="kubepods", qos="burstable", share=(), files=None, netns=None):
+    def __init__(self, lab, args, kind="kubepods", qos="burstable", share=(), files=None, netns=None,
+                 uid=0, readonly=False, scratch=()):
         self.lab = lab
         self.identity = Identity(kind, qos)
         self.netns = netns or lab.netns()
@@ -70,6 +72,10 @@ class Container:
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
             {"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "ro", "nosuid", "nodev"]},
         ]
+        for path in scratch:
+            os.makedirs(root + path, exist_ok=True)
+            os.chmod(root + path, 0o1777)  # runc gives the mount the mode of what it covers
+            mounts.append({"destination": path, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=1777"]})
         for path in share:
             if os.path.islink(path):
                 os.symlink(os.readlink(path), root + path)
@@ -79,9 +85,9 @@ class Container:
         config = {
             "ociVersion": "1.0.2",
             "hostname": "web",
-            "root": {"path": "rootfs"},
+            "root": {"path": "rootfs", "readonly": readonly},
             "process": {
-                "args": list(args), "cwd": "/", "env": ["PATH=/bin:/usr/sbin:/usr/bin"], "user": {"uid": 0, "gid": 0},
+                "args": list(args), "cwd": "/", "env": ["PATH=/bin:/usr/sbin:/usr/bin"], "user": {"uid": uid, "gid": uid},
                 "capabilities": {k: CAPABILITIES for k in ("bounding", "effective", "permitted")},
                 "noNewPrivileges": True,
             },

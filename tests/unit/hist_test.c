@@ -124,6 +124,7 @@ static void thresholds_contain_known_vectors(void **state)
 		{ 16,
 		  { 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 		    1 } },
+		{ 4, { 0.01, 0.1, 1, 10 } },
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

@@ -71,6 +71,27 @@ static void signals_text(const json_t *report, struct buf *out)
 	}
 }
 
+/* What some signals observe in ways that differ, such as the libraries of JVMs. */
+static void watched_text(const json_t *report, struct buf *out)
+{
+	const json_t *array = json_object_get(json_object_get(report, "status"), "signals");
+
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		const json_t *signal = json_array_get(array, i), *watched = json_object_get(signal, "watched");
+
+		if (json_array_size(watched))
+			buf_printf(out, "\nWatched by %s\n", text_of(signal, "name"));
+		for (size_t k = 0; k < json_array_size(watched); k++) {
+			const json_t *item = json_array_get(watched, k);
+
+			buf_printf(out, "  %-11s %4llu  %s\n", text_of(item, "how"), number_of(item, "count"),
+				   text_of(item, "name"));
+			if (*text_of(item, "reason"))
+				buf_printf(out, "                    %s\n", text_of(item, "reason"));
+		}
+	}
+}
+
 static void table_rows(struct table *table, const char *owner, const json_t *array)
 {
 	for (size_t i = 0; i < json_array_size(array); i++) {
@@ -131,6 +152,7 @@ void doctor_text(const json_t *report, struct buf *out)
 	head_text(report, out);
 	features_text(report, out);
 	signals_text(report, out);
+	watched_text(report, out);
 	tables_text(report, out);
 	warnings_text(report, out);
 	buf_printf(out, "\n%s\n",

@@ -110,6 +110,7 @@ int setup_pipeline(const struct options *options, struct pipeline_options *ret, 
 			.route_patterns = options->route.count ? (const char *const *)options->route.items : NULL,
 			.routes_per_cgroup_max = options->routes_max,
 			.table_max = options->table_max,
+			.jvm_source = options->jvm_source, /* the choices in the order of enum jvm_source */
 		},
 	};
 	return setup_routes(&ret->signal, why);

@@ -30,6 +30,19 @@ static json_t *counts_json(const struct conservation *counts)
 			 (json_int_t)counts->delivered, "filtered", (json_int_t)counts->filtered, "lost", lost);
 }
 
+static json_t *watched_json(const struct signal_status *status)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < status->watched_count; i++) {
+		const struct watched *w = &status->watched[i];
+
+		json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i}", "name", w->name, "how", w->how, "reason",
+						       w->why, "count", (int)w->count));
+	}
+	return array;
+}
+
 static json_t *signal_json(const struct signal_status *status)
 {
 	json_t *tables = json_array();
@@ -39,8 +52,9 @@ static json_t *signal_json(const struct signal_status *status)
 
 		json_array_append_new(tables, table_json(use->name, use->used, use->max, use->bytes));
 	}
-	return json_pack("{s:s, s:b, s:s, s:o, s:o}", "name", status->signal->name, "running", status->running,
-			 "reason", status->why, "counts", counts_json(&status->counts), "tables", tables);
+	return json_pack("{s:s, s:b, s:s, s:o, s:o, s:o}", "name", status->signal->name, "running", status->running,
+			 "reason", status->why, "counts", counts_json(&status->counts), "tables", tables, "watched",
+			 watched_json(status));
 }
 
 static json_t *tables_json(const struct pipeline_status *status, const struct identity *identity)

@@ -178,6 +178,7 @@ const char *const json_kind_names[JSON_KINDS] = { "histogram", "counter", "gauge
 const char *const json_bounds_names[HIST_BOUNDS_MAX] = {
 	[HIST_BOUNDS_REQUEST] = "request",
 	[HIST_BOUNDS_SHORT] = "short",
+	[HIST_BOUNDS_GC] = "gc",
 };
 
 static unsigned kind_of(const struct metric *metric)

@@ -32,12 +32,15 @@ static const __u64 short_ns[HIST_SHORT_COUNT] = {
 	5000000, 10000000, 25000000, 50000000, 100000000, 250000000, 500000000, 1000000000,
 };
 
+static const __u64 gc_ns[] = { 10000000, 100000000, 1000000000, 10000000000 };
+
 static const struct {
 	const __u64 *ns;
 	unsigned count;
 } explicit_sets[HIST_BOUNDS_MAX] = {
 	[HIST_BOUNDS_REQUEST] = { .ns = request_ns, .count = HIST_REQUEST_COUNT },
 	[HIST_BOUNDS_SHORT] = { .ns = short_ns, .count = HIST_SHORT_COUNT },
+	[HIST_BOUNDS_GC] = { .ns = gc_ns, .count = sizeof(gc_ns) / sizeof(gc_ns[0]) },
 };
 
 _Static_assert(HIST_REQUEST_COUNT <= HIST_EXPLICIT_MAX && HIST_SHORT_COUNT <= HIST_EXPLICIT_MAX, "room for any set");

@@ -13,6 +13,7 @@
 enum hist_bounds {
 	HIST_BOUNDS_REQUEST, /* 5 ms .. 10 s, advised for HTTP durations */
 	HIST_BOUNDS_SHORT,   /* 10 us .. 1 s: round trips, waits for a CPU */
+	HIST_BOUNDS_GC,	     /* 10 ms .. 10 s, advised for garbage collections */
 	HIST_BOUNDS_MAX
 };
 

@@ -26,7 +26,8 @@ struct signal_options {
 	bool routes;			   /* false: no http.route */
 	const char *const *route_patterns; /* "/users/{id}/..." given by the user, NULL-terminated, or NULL */
 	unsigned routes_per_cgroup_max;
-	unsigned table_max; /* entries of the in-kernel table */
+	unsigned table_max;  /* entries of the in-kernel table */
+	unsigned jvm_source; /* enum jvm_source: none better than this; 0: the best there is */
 };
 
 struct signal_ctx {
@@ -55,6 +56,14 @@ struct conservation {
 struct table_use {
 	const char *name;
 	__u64 used, max, bytes;
+};
+
+/* What a signal observes by means that differ from one to the other, for doctor: the library of some processes, and how. */
+struct watched {
+	char name[256];
+	char how[32];
+	char why[160]; /* why not better; "": nothing is missing */
+	unsigned count;
 };
 
 /* signal_text_http, ...: the sentence of each row of signals.def, for .text below. */
@@ -86,6 +95,7 @@ struct signal {
 	void (*forget)(struct signal_ctx *ctx, __u64 cgroup_id);
 	void (*counts)(struct signal_ctx *ctx, struct conservation *ret);
 	unsigned (*tables)(struct signal_ctx *ctx, struct table_use *ret, unsigned room);
+	unsigned (*watched)(struct signal_ctx *ctx, struct watched *ret, unsigned room);
 };
 
 extern const struct signal *const signals[SIGNAL_MAX]; /* by id; [0] is NULL */
