@@ -1,24 +1,20 @@
 """The command line: mistakes get one clear line and a status; trace, top, hist and doctor say the same with and without
 a running agent; a terminal is given back whatever happens."""
 
-import fcntl
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
-import termios
 import time
 
 import pytest
 
 from lab import DEADLINE_S, cgroup2_mount, port_free, wait_until
 from observer import counts
+from terminal import Terminal
 from weir import BINARY, ROOT, SERVER, Weir, bpf_ids
 from wire import C, S, Wire
 
@@ -211,13 +207,13 @@ def test_a_wrong_otel_variable_is_a_warning_and_no_more(lab):
 # ---- what is said without being asked for work
 
 
-@pytest.mark.parametrize("verb", ["agent", "trace", "top", "hist", "doctor", "version"])
+@pytest.mark.parametrize("verb", ["agent", "trace", "top", "hist", "doctor", "jvm", "version"])
 def test_help_of_each_command(verb):
     done = weir(verb, "--help")
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.startswith("usage: weir " + verb)
     assert "Examples:" in done.stdout
-    assert ("http" in done.stdout) == (verb not in ("doctor", "version"))
+    assert ("http" in done.stdout) == (verb not in ("doctor", "jvm", "version"))
 
 
 def test_help_lists_the_signals_of_the_table():
@@ -276,7 +272,7 @@ def law_in(summary):
 
 
 FIELDS = ["time", "signal", "role", "container", "pid", "method", "path", "route", "version", "status", "ttfb_ns",
-          "duration_ns", "request_bytes", "response_bytes", "local", "peer", "rtt_ns"]
+          "duration_ns", "stopped_ns", "request_bytes", "response_bytes", "local", "peer", "rtt_ns"]
 
 
 @pytest.mark.parametrize("through", ["agent", "own"])
@@ -421,7 +417,7 @@ def test_top_once_counts_the_interval(lab, wire, agent, through):
     _, clients = top_rows(text, wire.client_cgroup)
     assert clients["client"]["requests"] == 27
     for row in table["containers"]:
-        assert list(row) == ["container", "tcp", "sched"]
+        assert list(row) == ["container", "tcp", "sched", "jvm"]
 
 
 def test_top_text_is_aligned(lab, wire, agent):
@@ -432,76 +428,6 @@ def test_top_text_is_aligned(lab, wire, agent):
         assert done.stdout.startswith("CONTAINER")
         for line in filter(None, done.stdout.splitlines()):  # an empty one between the tables
             assert len(line) == width
-
-
-class Terminal:
-    """A command on a pseudo terminal of its own."""
-
-    def __init__(self, lab, *argv, rows=30, columns=110, env=None):
-        master, slave = pty.openpty()
-        self.master = master
-        self.resize(rows, columns)
-        self.before = termios.tcgetattr(slave)
-        self.slave = slave
-        self.text = b""
-        self.popen = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                                      env={**os.environ, "TERM": "xterm-256color", **(env or {})})
-        lab.own(self)
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def read(self, wanted, deadline_s=DEADLINE_S):
-        """Reads until @wanted has been drawn since the last call."""
-        deadline = time.monotonic() + deadline_s
-        text = b""
-        while wanted.encode() not in text:
-            left = deadline - time.monotonic()
-            ready, _, _ = select.select([self.master], [], [], max(left, 0))
-            if not ready:
-                raise TimeoutError("terminal: no %r in %r" % (wanted, text[-1500:]))
-            try:
-                part = os.read(self.master, 65536)
-            except OSError:
-                part = b""
-            if not part:
-                raise EOFError("terminal: no %r in %r" % (wanted, text[-1500:]))
-            text += part
-        self.text += text
-        return text.decode("utf-8", "replace")
-
-    def send(self, keys):
-        os.write(self.master, keys.encode())
-
-    def rest(self):
-        """What is still to be read after the command has ended."""
-        text = b""
-        while select.select([self.master], [], [], 0)[0]:
-            try:
-                part = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            text += part
-        self.text += text
-        return text
-
-    def wait(self):
-        status = self.popen.wait(DEADLINE_S)
-        self.rest()
-        return status
-
-    def restored(self):
-        """The screen before and the settings are back."""
-        return b"\x1b[?1049l" in self.text and termios.tcgetattr(self.slave) == self.before
-
-    def close(self):
-        if self.popen.poll() is None:
-            self.popen.kill()
-            self.popen.wait(DEADLINE_S)
-        os.close(self.master)
-        os.close(self.slave)
 
 
 def top_terminal(lab, agent, *options):
@@ -560,10 +486,11 @@ def test_top_on_a_terminal(lab, wire, agent):
     assert screen.restored()
 
 
-def test_top_begins_with_the_table_of_the_sort_column(lab, agent):
-    screen = top_terminal(lab, agent, "--sort=runq")
+@pytest.mark.parametrize("column, title", [("runq", "RUNQ99"), ("heap", "HEAP")])
+def test_top_begins_with_the_table_of_the_sort_column(lab, agent, column, title):
+    screen = top_terminal(lab, agent, "--sort=" + column, "--container=nobody")  # nor a JVM: two tables
     screen.send("\x0c")
-    screen.read("sorted by RUNQ99")
+    screen.read("sorted by " + title)
     screen.send("v\x0c")
     screen.read("sorted by REQ/S")
     screen.send("q")

@@ -156,12 +156,12 @@ static void figures_are_of_the_interval(void **state)
 	cell_is(&table, 0, CONTAINERS_RUNQ_MAX, "150ms");
 	cell_is(&table, 0, CONTAINERS_NEIGHBOUR, "run");
 	/* 98 of 100 took 10 ms, or waited for 1 ms. */
-	assert_int_equal(table.rows[0].rtt.count, 100);
-	assert_true(near(hist_quantile_ns(&table.rows[0].rtt, 0.50), 10e6));
-	assert_true(near(hist_quantile_ns(&table.rows[0].rtt, 0.99), 900e6));
-	assert_int_equal(table.rows[0].runq.count, 100);
-	assert_true(near(hist_quantile_ns(&table.rows[0].runq, 0.50), 1e6));
-	assert_true(near(hist_quantile_ns(&table.rows[0].runq, 0.99), 100e6));
+	assert_int_equal(table.rows[0].times[TIMES_RTT].count, 100);
+	assert_true(near(hist_quantile_ns(&table.rows[0].times[TIMES_RTT], 0.50), 10e6));
+	assert_true(near(hist_quantile_ns(&table.rows[0].times[TIMES_RTT], 0.99), 900e6));
+	assert_int_equal(table.rows[0].times[TIMES_RUNQ].count, 100);
+	assert_true(near(hist_quantile_ns(&table.rows[0].times[TIMES_RUNQ], 0.50), 1e6));
+	assert_true(near(hist_quantile_ns(&table.rows[0].times[TIMES_RUNQ], 0.99), 100e6));
 	containers_table_done(&table);
 	pair_done(&pair);
 }
@@ -268,8 +268,8 @@ static void totals_that_fall_do_not_wrap(void **state)
 	assert_int_equal(table.rows_count, 1);
 	for (unsigned total = 0; total < TOTAL_MAX; total++)
 		assert_int_equal(table.rows[0].totals[total], 0);
-	assert_int_equal(table.rows[0].rtt.count, 0);
-	assert_int_equal(table.rows[0].runq.count, 0);
+	assert_int_equal(table.rows[0].times[TIMES_RTT].count, 0);
+	assert_int_equal(table.rows[0].times[TIMES_RUNQ].count, 0);
 	assert_null(table.rows[0].neighbour);
 	containers_table_done(&table);
 	pair_done(&pair);
@@ -295,7 +295,7 @@ static void moved_series_are_not_new_events(void **state)
 	assert_int_equal(table.rows_count, 1);
 	cell_is(&table, 0, CONTAINERS_RETRANSMITS, "2.0");
 	cell_is(&table, 0, CONTAINERS_CONNS, "-"); /* not told of anybody */
-	assert_int_equal(table.rows[0].runq.count, 1);
+	assert_int_equal(table.rows[0].times[TIMES_RUNQ].count, 1);
 	containers_table_done(&table);
 	fake_done(&before);
 	fake_done(&now);
@@ -347,8 +347,10 @@ static void every_choice_sorts_both_ways(void **state)
 		{ .sort = TOP_RUNQ, .title = "RUNQ99", .down = "acb", .up = "bca" },
 		{ .sort = TOP_CPU, .title = "CPU%", .down = "acb", .up = "bca" },
 		{ .sort = TOP_THROTTLED, .title = "THROT%", .down = "acb", .up = "bca" },
-		{ .sort = TOP_RATE, .title = "CPU%", .down = "acb", .up = "acb" }, /* of the other table */
+		{ .sort = TOP_RATE, .title = "CPU%", .down = "acb", .up = "acb" }, /* of other tables */
 		{ .sort = TOP_P99, .title = "CPU%", .down = "acb", .up = "acb" },
+		{ .sort = TOP_STOPPED, .title = "CPU%", .down = "acb", .up = "acb" },
+		{ .sort = TOP_HEAP, .title = "CPU%", .down = "acb", .up = "acb" },
 	};
 	static const char *const names[] = { "c", "a", "b" };
 	static const unsigned amounts[] = { 1, 3, 2 };
@@ -469,6 +471,8 @@ static void json_has_the_same_figures(void **state)
 	assert_int_equal(json_integer_value(json_object_get(sched, "run_queue_max_ns")), 150 * FAKE_MS);
 	assert_true(json_number_value(json_object_get(sched, "throttled_percent")) == 10.0);
 	assert_string_equal(json_string_value(json_object_get(sched, "neighbour")), "run");
+	assert_int_equal(json_object_size(row), 4);
+	assert_true(json_is_null(json_object_get(row, "jvm")));
 	row = json_array_get(rows, 1);
 	assert_true(json_is_null(json_object_get(row, "sched")));
 	tcp = json_object_get(row, "tcp");

@@ -1,4 +1,4 @@
-/* weir top: the tables of requests and of containers, on a full screen, as text or as JSON. */
+/* weir top: the tables of requests, of containers and of JVMs, on a full screen, as text or as JSON. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -19,7 +19,8 @@
 
 #define OUT_MAX (64u << 20)
 
-_Static_assert(TOP_INFLIGHT == 9 && TOP_RETRANSMITS == 10 && TOP_THROTTLED == 16 && TOP_COLUMN_MAX == 17,
+_Static_assert(TOP_INFLIGHT == 9 && TOP_RETRANSMITS == 10 && TOP_THROTTLED == 16 && TOP_STOPPED == 17 &&
+		       TOP_HEAP == 20 && TOP_COLUMN_MAX == 21,
 	       "the order of --sort in options.def");
 
 struct top {
@@ -255,17 +256,20 @@ static enum exit_status top_run(const struct options *options)
 
 const struct command top_command = {
 	.name = "top",
-	.summary = "show the requests of each container, and what TCP and the scheduler tell of it",
+	.summary = "show the requests of each container, and what TCP, the scheduler and its JVMs tell of it",
 	.verb = VERB_TOP,
 	.text = "Asks a running agent through its socket, or loads its own programs when there is none. On a terminal it\n"
-		"fills the screen (the key v shows the other table, ? lists the keys); otherwise it prints both, or one\n"
+		"fills the screen (the key v shows the next table, ? lists the keys); otherwise it prints all, or one\n"
 		"JSON object, each interval. Errors are answers with an error status (5xx; for a client 4xx too) and\n"
 		"exchanges without one. Columns of containers: RETR/S segments sent again, RTT50 and RTT99 round trips,\n"
 		"FAIL/S failed connects, RUNQ99 and WAITMAX time ready to run without a CPU, THROT% time stopped by the\n"
-		"CPU limit, NEIGHBOUR who had the CPU for the longest part of the waits.\n",
+		"CPU limit, NEIGHBOUR who had the CPU for the longest part of the waits. Of JVMs, where there are some:\n"
+		"STOP% time in which their threads stood still at safepoints, SAFE/S safepoints, PAUSE99 and PAUSEMAX\n"
+		"pauses, SYNCMAX time until all threads had stopped, GC% time stopped for collections.\n",
 	.example = "  weir top\n"
 		   "  weir top --once --interval=5s --sort=p99\n"
 		   "  weir top --sort=retransmits\n"
+		   "  weir top --sort=pause\n"
 		   "  weir top --once -o json | jq '.rows[] | [.container.name, .role, .requests_per_s]'\n"
 		   "  weir top --once -o json | jq '.containers[] | [.container.name, .sched.neighbour]'\n",
 	.run = top_run,

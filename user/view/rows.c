@@ -54,6 +54,15 @@ double interval_seconds(__u64 interval_ns)
 	return interval_ns ? interval_ns / 1e9 : 1;
 }
 
+__s64 gauge_add(__s64 sum, __s64 gauge)
+{
+	const __s64 most = 1ll << 62; /* a double holds it, and two of them do not wrap */
+
+	sum = sum < 0 ? 0 : sum < most ? sum : most;
+	gauge = gauge < 0 ? 0 : gauge;
+	return gauge < most - sum ? sum + gauge : most;
+}
+
 /* ---- columns */
 
 const char *layout_title(const struct layout *layout, unsigned column)

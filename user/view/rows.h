@@ -24,6 +24,10 @@ int rows_room(void **items, size_t *cap, size_t size, size_t index);
 /* What totals of an interval are divided by; never 0. */
 double interval_seconds(__u64 interval_ns);
 
+/* @sum and what another series of it has now. What is negative counts as nothing: neither a sum that is not known yet nor
+ * what a process tells of itself. Never more than 1 << 62. */
+__s64 gauge_add(__s64 sum, __s64 gauge);
+
 /* In the order of the screen. */
 struct layout_column {
 	const char *title;

@@ -22,7 +22,7 @@
 
 enum view { VIEW_TABLE, VIEW_DETAIL, VIEW_HELP };
 
-enum shown { SHOW_REQUESTS, SHOW_CONTAINERS, SHOW_MAX };
+enum shown { SHOW_REQUESTS, SHOW_CONTAINERS, SHOW_JVMS, SHOW_MAX };
 
 struct order {
 	enum top_column sort;
@@ -33,7 +33,8 @@ struct screen {
 	struct screen_options options;
 	struct top_options top; /* sorted as the table shown */
 	enum shown shown;
-	struct order order_other; /* of the table that is not shown */
+	struct order orders[SHOW_MAX]; /* of the tables that are not shown */
+	bool jvms;		       /* the last tables have one of JVMs with rows */
 	enum view view;
 	bool searching; /* keys go into .search */
 	char search[SEARCH_MAX];
@@ -63,8 +64,12 @@ int screen_new(const struct screen_options *options, struct screen **ret, struct
 	screen->options = *options;
 	screen->top = options->top;
 	screen->top.search = screen->search;
-	screen->shown = top_sorts(options->top.sort) ? SHOW_REQUESTS : SHOW_CONTAINERS;
-	screen->order_other.sort = screen->shown == SHOW_REQUESTS ? TOP_CPU : TOP_RATE;
+	screen->shown = top_sorts(options->top.sort)	      ? SHOW_REQUESTS
+			: containers_sorts(options->top.sort) ? SHOW_CONTAINERS
+							      : SHOW_JVMS;
+	screen->orders[SHOW_REQUESTS].sort = TOP_RATE;
+	screen->orders[SHOW_CONTAINERS].sort = TOP_CPU;
+	screen->orders[SHOW_JVMS].sort = TOP_STOPPED;
 	buf_init(&screen->text, 1 << 20);
 	*ret = screen;
 	return 0;
@@ -130,7 +135,13 @@ static const struct sort_key container_keys[] = {
 	{ 'n', TOP_CONTAINER, "name of container" },
 };
 
-/* What the two tables have of their own on the screen. */
+static const struct sort_key jvm_keys[] = {
+	{ 's', TOP_STOPPED, "time stopped" },	     { 'p', TOP_PAUSE, "longest pause" },
+	{ 'c', TOP_GC, "time in collections" },	     { 'm', TOP_HEAP, "heap in use" },
+	{ 'n', TOP_CONTAINER, "name of container" },
+};
+
+/* What the tables have of their own on the screen. */
 static const struct shown_text {
 	const struct sort_key *keys;
 	size_t keys_count;
@@ -156,6 +167,18 @@ static const struct shown_text {
 			   "FAIL/S: connects that failed. DROP/S: connections refused by a full listener.\n"
 			   "RUNQ99, WAITMAX: time ready to run without a CPU. THROT%: time stopped by the\n"
 			   "CPU limit. NEIGHBOUR: who had the CPU for the longest part of those waits.\n",
+	},
+	[SHOW_JVMS] = {
+		.keys = jvm_keys,
+		.keys_count = sizeof(jvm_keys) / sizeof(*jvm_keys),
+		.foot = "q quit  ? help  / find  Enter detail  v table  sort: s p c m n",
+		.about = "how long the JVMs of each container stood still, and their heaps",
+		.detail = "pauses and times to safepoint",
+		.explain = "All figures are of the last interval. STOP%: time in which all threads of a JVM\n"
+			   "stood still at safepoints; 100 is one JVM all the time. SAFE/S: safepoints.\n"
+			   "PAUSE99, PAUSEMAX: from the order to stop until they went on. SYNCMAX: until\n"
+			   "the last had stopped. GC%: time stopped for collections. HEAP, HEAPMAX, THREADS:\n"
+			   "now, all JVMs of the container together.\n",
 	},
 };
 
@@ -235,15 +258,15 @@ static void role_next(struct screen *screen)
 	screen->top.role = !role ? "server" : !strcmp(role, "server") ? "client" : NULL;
 }
 
-/* Each table keeps its order while the other is shown. */
+/* Each table keeps its order while another is shown. Most machines have no JVM, and no need of a table of them. */
 static void shown_next(struct screen *screen)
 {
-	struct order order = { .sort = screen->top.sort, .ascending = screen->top.ascending };
-
-	screen->top.sort = screen->order_other.sort;
-	screen->top.ascending = screen->order_other.ascending;
-	screen->order_other = order;
-	screen->shown = screen->shown == SHOW_REQUESTS ? SHOW_CONTAINERS : SHOW_REQUESTS;
+	screen->orders[screen->shown] = (struct order){ .sort = screen->top.sort, .ascending = screen->top.ascending };
+	screen->shown = (screen->shown + 1) % SHOW_MAX;
+	if (screen->shown == SHOW_JVMS && !screen->jvms)
+		screen->shown = SHOW_REQUESTS;
+	screen->top.sort = screen->orders[screen->shown].sort;
+	screen->top.ascending = screen->orders[screen->shown].ascending;
 }
 
 static enum screen_wish key_table(struct screen *screen, int key)
@@ -353,16 +376,36 @@ static unsigned lines_draw(const struct buf *text, unsigned first, int top, int 
 	return count;
 }
 
-/* The table that is shown, as far as both are alike. */
+/* The table that is shown, as far as they are alike. */
 
 static size_t shown_count(const struct screen *screen, const struct top_tables *tables)
 {
-	return screen->shown == SHOW_REQUESTS ? tables->requests.rows_count : tables->containers.rows_count;
+	switch (screen->shown) {
+	case SHOW_REQUESTS:
+		return tables->requests.rows_count;
+	case SHOW_CONTAINERS:
+		return tables->containers.rows_count;
+	case SHOW_JVMS:
+		return tables->jvms.rows_count;
+	case SHOW_MAX:
+		break;
+	}
+	return 0;
 }
 
 static const struct workload *shown_who(const struct screen *screen, const struct top_tables *tables, size_t row)
 {
-	return screen->shown == SHOW_REQUESTS ? tables->requests.rows[row].who : tables->containers.rows[row].who;
+	switch (screen->shown) {
+	case SHOW_REQUESTS:
+		return tables->requests.rows[row].who;
+	case SHOW_CONTAINERS:
+		return tables->containers.rows[row].who;
+	case SHOW_JVMS:
+		return tables->jvms.rows[row]->who;
+	case SHOW_MAX:
+		break;
+	}
+	return NULL;
 }
 
 /* "" where rows are not told apart by it. */
@@ -377,8 +420,27 @@ static bool shown_bad(const struct screen *screen, const struct top_tables *tabl
 
 	if (screen->shown == SHOW_REQUESTS)
 		return tables->requests.rows[row].errors;
+	if (screen->shown == SHOW_JVMS)
+		return false;
 	totals = tables->containers.rows[row].totals;
 	return totals[TOTAL_FAILED] || totals[TOTAL_DROPS];
+}
+
+static void shown_table_text(const struct screen *screen, const struct top_tables *tables, struct buf *out)
+{
+	switch (screen->shown) {
+	case SHOW_REQUESTS:
+		top_text(&tables->requests, COLS, out);
+		break;
+	case SHOW_CONTAINERS:
+		containers_text(&tables->containers, COLS, out);
+		break;
+	case SHOW_JVMS:
+		jvms_text(&tables->jvms, COLS, out);
+		break;
+	case SHOW_MAX:
+		break;
+	}
 }
 
 static bool is_selected(const struct screen *screen, const struct top_tables *tables, size_t row)
@@ -452,8 +514,11 @@ static void status_draw(struct screen *screen, const struct top_tables *tables)
 	if (screen->shown == SHOW_REQUESTS)
 		status_requests(screen, &tables->requests, out);
 	else
-		buf_printf(out, "%zu containers  sorted by %s%s", tables->containers.rows_count,
-			   containers_sort_title(screen->top.sort), screen->top.ascending ? " (reversed)" : "");
+		buf_printf(out, "%zu containers%s  sorted by %s%s", shown_count(screen, tables),
+			   screen->shown == SHOW_JVMS ? " with JVMs" : "",
+			   screen->shown == SHOW_JVMS ? jvms_sort_title(screen->top.sort)
+						      : containers_sort_title(screen->top.sort),
+			   screen->top.ascending ? " (reversed)" : "");
 	buf_printf(out, "  every %g s  %s", screen->options.interval_ms / 1000.0, screen->options.source);
 	line_draw(0, out->data, out->used, A_NORMAL);
 }
@@ -485,10 +550,7 @@ static void table_draw(struct screen *screen, const struct top_tables *tables)
 	scroll_rows(screen, room);
 	status_draw(screen, tables);
 	buf_reset(&screen->text);
-	if (screen->shown == SHOW_REQUESTS)
-		top_text(&tables->requests, COLS, &screen->text);
-	else
-		containers_text(&tables->containers, COLS, &screen->text);
+	shown_table_text(screen, tables, &screen->text);
 	at = screen->text.data;
 	line_draw(1, at, strcspn(at, "\n"), A_REVERSE);
 	for (at += strcspn(at, "\n"); *at && *++at; at += strcspn(at, "\n"), line++) {
@@ -556,22 +618,39 @@ static void detail_requests(const struct top_tables *interval, const struct top_
 	routes_draw(row, out);
 }
 
+static void times_draw(const struct hist *times, const char *what, __u64 interval_ns, struct buf *out)
+{
+	char seconds[STR_NUMBER_ROOM];
+
+	buf_printf(out, "\n%llu %s in %s\n", (unsigned long long)times->count, what,
+		   str_format_duration(interval_ns, seconds));
+	hist_draw(times, COLS, LINES > 40 ? LINES / 2 - 9 : 11, out);
+}
+
 static void detail_containers(const struct top_tables *interval, const struct containers_table *since, long now,
 			      size_t place, struct buf *out)
 {
 	const struct containers_row *row = &since->rows[place];
-	unsigned bars = LINES > 40 ? LINES / 2 - 9 : 11;
-	char seconds[STR_NUMBER_ROOM];
 
-	str_format_duration(since->interval_ns, seconds);
 	containers_text(&(struct containers_table){ .interval_ns = interval->containers.interval_ns,
 						    .rows_count = now < 0 ? 0 : 1,
 						    .rows = now < 0 ? NULL : &interval->containers.rows[now] },
 			COLS, out);
-	buf_printf(out, "\n%llu round-trip times in %s\n", (unsigned long long)row->rtt.count, seconds);
-	hist_draw(&row->rtt, COLS, bars, out);
-	buf_printf(out, "\n%llu waits for a CPU in %s\n", (unsigned long long)row->runq.count, seconds);
-	hist_draw(&row->runq, COLS, bars, out);
+	times_draw(&row->times[TIMES_RTT], "round-trip times", since->interval_ns, out);
+	times_draw(&row->times[TIMES_RUNQ], "waits for a CPU", since->interval_ns, out);
+}
+
+static void detail_jvms(const struct top_tables *interval, const struct jvms_table *since, long now, size_t place,
+			struct buf *out)
+{
+	const struct containers_row *row = since->rows[place];
+
+	jvms_text(&(struct jvms_table){ .interval_ns = interval->jvms.interval_ns,
+					.rows_count = now < 0 ? 0 : 1,
+					.rows = now < 0 ? NULL : &interval->jvms.rows[now] },
+		  COLS, out);
+	times_draw(&row->times[TIMES_PAUSES], "pauses", since->interval_ns, out);
+	times_draw(&row->times[TIMES_SYNC], "times to safepoint", since->interval_ns, out);
 }
 
 static void detail_text(struct screen *screen, const struct top_tables *interval, const struct top_tables *since,
@@ -589,8 +668,10 @@ static void detail_text(struct screen *screen, const struct top_tables *interval
 	buf_add_char(out, '\n');
 	if (screen->shown == SHOW_REQUESTS)
 		detail_requests(interval, &since->requests, now, place, out);
-	else
+	else if (screen->shown == SHOW_CONTAINERS)
 		detail_containers(interval, &since->containers, now, place, out);
+	else
+		detail_jvms(interval, &since->jvms, now, place, out);
 }
 
 static void detail_draw(struct screen *screen, const struct top_tables *interval, const struct top_tables *since)
@@ -624,12 +705,10 @@ static void help_draw(struct screen *screen)
 	buf_printf(out,
 		   "weir top: %s\n\n"
 		   "  Enter        detail of the selected row: %s\n"
-		   "  v            %s\n"
+		   "  v            the next table: requests, containers, JVMs where there are some\n"
 		   "  up, down     select a row (also j, k, page up, page down, Home, End)\n"
 		   "  /            show only rows whose container, pod or namespace holds a text; Esc: all again\n",
-		   text->about, text->detail,
-		   screen->shown == SHOW_REQUESTS ? "containers: what TCP and the scheduler tell of them"
-						  : "requests of each container");
+		   text->about, text->detail);
 	if (screen->shown == SHOW_REQUESTS)
 		buf_add_str(out, "  t            servers, clients, both\n");
 	buf_add_str(out, "  ?, q         this page; back, or quit\n\n"
@@ -642,6 +721,7 @@ static void help_draw(struct screen *screen)
 
 void screen_draw(struct screen *screen, const struct top_tables *interval, const struct top_tables *since)
 {
+	screen->jvms = interval->jvms.rows_count;
 	erase();
 	if (screen->view == VIEW_HELP)
 		help_draw(screen);

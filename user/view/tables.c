@@ -13,33 +13,50 @@ int top_tables_init(struct top_tables *tables, const struct snapshot *before, co
 	int err;
 
 	*tables = (struct top_tables){};
-	err = top_table_init(&tables->requests, before, now, options);
+	err = top_table_init(&tables->requests, before, now, options) ?:
+	      containers_table_init(&tables->containers, before, now, options) ?:
+	      jvms_table_init(&tables->jvms, &tables->containers, options);
 	if (err)
-		return err;
-	err = containers_table_init(&tables->containers, before, now, options);
-	if (err)
-		top_table_done(&tables->requests);
+		top_tables_done(tables);
 	return err;
 }
 
 void top_tables_done(struct top_tables *tables)
 {
-	top_table_done(&tables->requests);
+	jvms_table_done(&tables->jvms);
 	containers_table_done(&tables->containers);
+	top_table_done(&tables->requests);
+}
+
+/* Nobody is to wonder about an empty output. */
+static void titles_text(const struct top_tables *tables, unsigned width, struct buf *out)
+{
+	if (tables->containers.measured && !tables->requests.measured)
+		containers_text(&(struct containers_table){}, width, out);
+	else if (tables->jvms.measured && !tables->requests.measured)
+		jvms_text(&(struct jvms_table){}, width, out);
+	else
+		top_text(&tables->requests, width, out);
 }
 
 void top_tables_text(const struct top_tables *tables, unsigned width, struct buf *out)
 {
-	const struct top_table *requests = &tables->requests;
-	const struct containers_table *containers = &tables->containers;
-	bool other = containers->measured && !requests->measured;
+	bool requests = tables->requests.rows_count;
+	bool containers = tables->containers.rows_count && tables->containers.measured;
+	bool jvms = tables->jvms.rows_count;
 
-	if (requests->rows_count || (!containers->rows_count && !other))
-		top_text(requests, width, out);
-	if (requests->rows_count && containers->rows_count)
+	if (requests)
+		top_text(&tables->requests, width, out);
+	if (requests && containers)
 		buf_add_char(out, '\n');
-	if (containers->rows_count || (!requests->rows_count && other))
-		containers_text(containers, width, out);
+	if (containers)
+		containers_text(&tables->containers, width, out);
+	if ((requests || containers) && jvms)
+		buf_add_char(out, '\n');
+	if (jvms)
+		jvms_text(&tables->jvms, width, out);
+	if (!requests && !containers && !jvms)
+		titles_text(tables, width, out);
 }
 
 int top_tables_json(const struct top_tables *tables, struct buf *out)

@@ -235,7 +235,7 @@ static double row_number(const struct top_row *row, enum top_column column)
 		return row_quantile(row, column);
 	case TOP_CONTAINER:
 	case TOP_ROLE:
-	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of the other table */
+	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of other tables */
 		break;
 	}
 	return 0;
@@ -378,8 +378,6 @@ void top_table_done(struct top_table *table)
 
 /* ---- as text */
 
-/* ---- as text */
-
 static void cell_add(const void *table, const void *row, unsigned column, struct buf *out)
 {
 	top_cell(table, row, column, out);
@@ -443,7 +441,7 @@ void top_cell(const struct top_table *table, const struct top_row *row, enum top
 	case TOP_INFLIGHT:
 		buf_add_str(out, row->inflight >= 0 ? str_format_count(row->inflight, room) : "-");
 		break;
-	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of the other table */
+	case TOP_RETRANSMITS ... TOP_COLUMN_MAX: /* of other tables */
 		break;
 	}
 }

@@ -14,8 +14,8 @@
 
 struct buf;
 
-/* What tables are sorted by: columns of this one up to TOP_INFLIGHT, of view/containers.h from TOP_RETRANSMITS on, and
- * TOP_CONTAINER of both. Order of the choice --sort in cmd/options.def. */
+/* What tables are sorted by: columns of this one up to TOP_INFLIGHT, of view/containers.h from TOP_RETRANSMITS on, of
+ * view/jvms.h from TOP_STOPPED on, and TOP_CONTAINER of all. Order of the choice --sort in cmd/options.def. */
 enum top_column {
 	TOP_RATE,
 	TOP_CONTAINER,
@@ -34,6 +34,10 @@ enum top_column {
 	TOP_RUNQ,
 	TOP_CPU,
 	TOP_THROTTLED,
+	TOP_STOPPED,
+	TOP_PAUSE,
+	TOP_GC,
+	TOP_HEAP,
 	TOP_COLUMN_MAX
 };
 
@@ -64,7 +68,7 @@ struct top_table {
 };
 
 struct top_options {
-	enum top_column sort;		  /* of the other table: the default order */
+	enum top_column sort;		  /* of another table: the default order */
 	bool ascending;			  /* else the greatest first; text columns the other way round */
 	const char *role;		  /* "server", "client"; NULL: both; containers are not told apart by it */
 	const struct span_filter *filter; /* its conditions on the workload; NULL: all */
