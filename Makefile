@@ -17,7 +17,7 @@ PYTEST     ?= /usr/bin/python3 -m pytest
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps deps-build run test check e2e kernels fuzz fuzz-replay bpf-test bench bench-check lint fmt install clean
+.PHONY: all help deps deps-build run test check e2e kernels jdks fuzz fuzz-replay bpf-test bench bench-check lint fmt install clean
 all:
 
 # V=1 shows the commands, otherwise one short line each.
@@ -160,6 +160,8 @@ e2e: all
 	@$(PYTEST) tests/e2e $(PYTEST_ARGS)
 kernels: all
 	@tests/kernels/run $(KERNELS)
+jdks: all
+	@JDKS=$$(awk '/^[0-9]/ { printf "%s%s", n++ ? "," : "", $$1 }' tests/jdks/list) $(PYTEST) -s tests/e2e/test_jvm_versions.py
 fuzz-replay: $(FUZZ)
 	@tests/lib/run-fuzz replay $(FUZZ)
 fuzz: $(FUZZ)
@@ -169,6 +171,7 @@ bench-check: all
 bench: all
 	@tests/bench/run
 	@tests/bench/sched
+	@tests/bench/jvm
 lint: $(GEN)
 	@tests/lint/run
 test: deps
@@ -210,6 +213,7 @@ help:
 	@echo 'make check      unit tests under ASan and UBSan, no root'
 	@echo 'make e2e        real servers, real containers (root)         PYTEST_ARGS="-k nginx"'
 	@echo 'make kernels    other kernels under qemu                     KERNELS="oldest newest"'
+	@echo 'make jdks       other Java versions, downloaded (root)'
 	@echo 'make fuzz       search with libFuzzer                        FUZZ_SECONDS=600'
 	@echo 'make bench      figures of cost                  make lint   house rules    make fmt    format'
 	@echo 'make install    DESTDIR= PREFIX=/usr/local       make deps   packages only  make clean'

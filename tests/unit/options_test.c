@@ -69,7 +69,7 @@ static void rows_are_sane(void **state)
 			const struct option_row *row = &option_rows[a];
 
 			assert_true(row->text && *row->text && row->text[strlen(row->text) - 1] != '.');
-			assert_true(row->verbs && !(row->verbs & ~31u));
+			assert_true(row->verbs && !(row->verbs & ~63u));
 			assert_int_equal(row->type == OPTION_TYPE_FLAG, row->value == NULL);
 			if (!(row->verbs & verb))
 				continue;
@@ -180,6 +180,36 @@ static void help_comes_before_mistakes(void **state)
 	assert_false(result.help);
 	assert_string_equal(result.options.argument, "--help");
 	result_done(&result);
+}
+
+static void a_second_word_may_follow(void **state)
+{
+	char *argv[] = { "jvm", "threads", "--raw", "4711", "one", NULL };
+	struct options_request request = { .verb = VERB_JVM, .argument = "ACTION", .second = "PID", .argv = argv };
+	struct options options;
+	struct why why = {};
+	bool help;
+
+	environment = NULL;
+	request.getenv = fake_getenv;
+	request.argc = 2;
+	assert_int_equal(options_read(&options, &request, &help, &why), 0);
+	assert_string_equal(options.argument, "threads");
+	assert_null(options.second);
+	options_done(&options);
+	request.argc = 4;
+	assert_int_equal(options_read(&options, &request, &help, &why), 0);
+	assert_string_equal(options.second, "4711");
+	assert_true(options.jvm_raw);
+	options_done(&options);
+	request.argc = 5;
+	assert_int_equal(options_read(&options, &request, &help, &why), -EINVAL);
+	assert_non_null(strstr(why.text, "'one' is one word too many"));
+	options_done(&options);
+	request.argc = 4;
+	request.second = NULL;
+	assert_int_equal(options_read(&options, &request, &help, &why), -EINVAL);
+	options_done(&options);
 }
 
 /* ---- the file, and who wins */
@@ -484,6 +514,7 @@ int main(void)
 		cmocka_unit_test(flags_have_two_spellings),
 		cmocka_unit_test(mistakes_are_named),
 		cmocka_unit_test(help_comes_before_mistakes),
+		cmocka_unit_test(a_second_word_may_follow),
 		cmocka_unit_test(file_is_weaker_than_environment_than_flag),
 		cmocka_unit_test(lists_grow_and_are_replaced),
 		cmocka_unit_test(broken_files_are_refused_with_the_line),

@@ -11,6 +11,7 @@ struct command {
 	const char *name;
 	const char *summary;  /* one line of `weir --help` */
 	const char *argument; /* "SIGNAL": one word must follow the verb; NULL: none may */
+	const char *second;   /* "PID": one more word may follow that; NULL: none may */
 	enum verb verb;	      /* which rows of options.def it takes */
 	const char *text;     /* paragraph of `weir VERB --help`, ends with a newline */
 	const char *example;  /* command lines with a sentence each, ends with a newline */

@@ -16,10 +16,12 @@
 
 #define HELP_MAX (256u << 10)
 
-extern const struct command agent_command, trace_command, top_command, hist_command, doctor_command, version_command;
+extern const struct command agent_command, trace_command, top_command, hist_command, doctor_command, jvm_command,
+	version_command;
 
 const struct command *const commands[] = {
-	&agent_command, &trace_command, &top_command, &hist_command, &doctor_command, &version_command, NULL,
+	&agent_command,	 &trace_command, &top_command,	   &hist_command,
+	&doctor_command, &jvm_command,	 &version_command, NULL,
 };
 
 /* For command_fail(), which is called from everywhere below a command: the verb being run. */
@@ -64,8 +66,9 @@ static void metrics_table(struct buf *out)
 
 static void command_help(const struct command *command, struct buf *out)
 {
-	buf_printf(out, "usage: weir %s%s%s%s\n\n%s\nOptions:\n", command->name, command->argument ? " " : "",
-		   command->argument ? command->argument : "", " [OPTION...]", command->text);
+	buf_printf(out, "usage: weir %s%s%s%s%s%s [OPTION...]\n\n%s\nOptions:\n", command->name,
+		   command->argument ? " " : "", command->argument ?: "", command->second ? " [" : "",
+		   command->second ?: "", command->second ? "]" : "", command->text);
 	options_help(command->verb, out);
 	if (command->verb & (VERB_AGENT | VERB_TRACE))
 		signals_table(out);
@@ -129,6 +132,7 @@ static int command_run(const struct command *command, int argc, char **argv)
 	struct buf warnings;
 	struct options_request request = { .verb = command->verb,
 					   .argument = command->argument,
+					   .second = command->second,
 					   .argc = argc,
 					   .argv = argv,
 					   .getenv = getenv,
@@ -176,8 +180,9 @@ int command_main(int argc, char **argv)
 	standard_files();
 	signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error of write(), not the end */
 	if (!verb) {
-		command_fail(EXIT_USAGE,
-			     "which command? agent, trace, top, hist, doctor or version; 'weir --help' tells more");
+		command_fail(
+			EXIT_USAGE,
+			"which command? agent, trace, top, hist, doctor, jvm or version; 'weir --help' tells more");
 		return EXIT_USAGE;
 	}
 	if (!strcmp(verb, "--help") || !strcmp(verb, "-h") || !strcmp(verb, "help"))

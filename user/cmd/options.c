@@ -16,6 +16,7 @@
 #define TOP    VERB_TOP
 #define HIST   VERB_HIST
 #define DOCTOR VERB_DOCTOR
+#define JVM    VERB_JVM
 
 const struct option_row option_rows[OPTIONS_COUNT] = {
 #define OPTION(member, type_, letter_, name_, env_, value_, limits_, standard_, verbs_, text_) \
@@ -304,6 +305,8 @@ static int word_short(struct options *options, struct words *words, const char *
 
 static int word_plain(struct options *options, const struct options_request *request, const char *word, struct why *why)
 {
+	if (request->second && options->argument && !options->second)
+		return set_str(&options->second, word);
 	if (!request->argument || options->argument)
 		return why_set(why, -EINVAL, "'%.100s' is one word too many; see 'weir %s --help'", word,
 			       request->argv[0]);
@@ -476,6 +479,7 @@ void options_done(struct options *options)
 			list_clear(option_member(options, id));
 	}
 	free(options->argument);
+	free(options->second);
 	memset(options, 0, sizeof(*options));
 }
 

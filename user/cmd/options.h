@@ -16,7 +16,8 @@ enum verb {
 	VERB_TOP = 4,
 	VERB_HIST = 8,
 	VERB_DOCTOR = 16,
-	VERB_VERSION = 32,
+	VERB_JVM = 32,
+	VERB_VERSION = 64,
 };
 
 enum option_type {
@@ -70,6 +71,7 @@ struct option_list {
 struct options {
 	enum verb verb;
 	char *argument; /* the word after the verb, NULL when it takes none */
+	char *second;	/* the word after that; NULL: there was none */
 #define OPTION(member, type, ...) OPTION_MEMBER_##type(member)
 #include "cmd/options.def"
 #undef OPTION
@@ -85,6 +87,7 @@ extern const struct option_row option_rows[OPTIONS_COUNT];
 struct options_request {
 	enum verb verb;
 	const char *argument; /* what must follow the verb ("SIGNAL"), NULL: nothing may */
+	const char *second;   /* what may follow that ("PID"), NULL: nothing may */
 	int argc;
 	char **argv;			   /* argv[0] is the verb */
 	char *(*getenv)(const char *name); /* libc's, or a test's */
