@@ -226,6 +226,16 @@ def test_list(lab):
         assert "Full thread dump" not in log.process.output()
 
 
+def test_list_of_what_keeps_no_counters(lab):
+    """By its command line and the release file of its JDK, also in a container."""
+    jvms = started(lab, JAVA, "-XX:-UsePerfData", "-Dsecret=hunter2"), ContainerJvm(lab, "-XX:-UsePerfData", readonly=False)
+    version = re.search(r"^JDK (\S+)", jcmd(jvms[0], "VM.version"), re.M)[1]
+    out = told("list", "-o", "json")
+    found = {j["pid"]: j for j in json.loads(out)["jvms"]}
+    assert [(found[jvm.pid]["version"], found[jvm.pid]["main"]) for jvm in jvms] == [(version, "Locks"), (version, "Load")]
+    assert all(found[jvm.pid]["about_reason"] for jvm in jvms) and "hunter2" not in out
+
+
 def test_failures_are_one_line(lab):
     forbidden = started(lab, JAVA, "-XX:+DisableAttachMechanism")
     for words, status in ((("threads", os.getpid()), 1), (("histogram", forbidden.pid), 1), (("info", forbidden.pid), 1),
