@@ -14,7 +14,7 @@ static const struct part {
 } parts[] = {
 	{ "vm", "Version", "VM.version" },  { "command_line", "Command line", "VM.command_line" },
 	{ "flags", "Flags", "VM.flags" },   { "uptime", "Time since the start", "VM.uptime" },
-	{ "heap", "Heap", "GC.heap_info" }, /* not in JDK 8 */
+	{ "heap", "Heap", "GC.heap_info" }, /* not in the first updates of JDK 8 */
 };
 
 #define PARTS (sizeof(parts) / sizeof(*parts))
