@@ -18,6 +18,8 @@ static const struct part {
 };
 
 #define PARTS (sizeof(parts) / sizeof(*parts))
+/* A few KiB, unless arguments are long. The kernel admits 6 MiB of these at most. */
+#define PART_BYTES_MAX (8u << 20)
 
 /* An array of lines. */
 static json_t *lines_json(const struct buf *text)
@@ -42,7 +44,7 @@ static int part_ask(const struct jvm_target *target, const struct part *part, st
 	struct buf answer;
 	int err;
 
-	buf_init(&answer, JVM_ATTACH_BYTES_MAX);
+	buf_init(&answer, PART_BYTES_MAX);
 	err = jvm_ask(target, part->command, &answer, &inner);
 	*ret_known = !err;
 	if (err == -EIO)
