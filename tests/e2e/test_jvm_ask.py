@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from jvm import JAVA, ContainerJvm, Jvm
 from lab import wait_until
+from test_jvm_attach import Listener, endless, fake  # noqa: F401
 from weir import BINARY
 
 # 17 is what the tests need; others that are installed.
@@ -224,6 +225,23 @@ def test_list(lab):
     assert (status, out, err.count("\n")) == (1, "", 1) and "/tmp" in err
     for log in (jvm, forbidden, container, closed):
         assert "Full thread dump" not in log.process.output()
+
+
+def test_list_of_what_keeps_no_counters(lab):
+    """By its command line and the release file of its JDK, also in a container."""
+    jvms = started(lab, JAVA, "-XX:-UsePerfData", "-Dsecret=hunter2"), ContainerJvm(lab, "-XX:-UsePerfData", readonly=False)
+    version = re.search(r"^JDK (\S+)", jcmd(jvms[0], "VM.version"), re.M)[1]
+    out = told("list", "-o", "json")
+    found = {j["pid"]: j for j in json.loads(out)["jvms"]}
+    assert [(found[jvm.pid]["version"], found[jvm.pid]["main"]) for jvm in jvms] == [(version, "Locks"), (version, "Load")]
+    assert all(found[jvm.pid]["about_reason"] for jvm in jvms) and "hunter2" not in out
+
+
+def test_an_answer_without_end(fake):  # noqa: F811
+    with Listener(fake, endless):
+        for what in ("threads", "histogram", "info"):
+            status, out, err = weir(what, fake.pid, "-o", "json")
+            assert (status, out, err.count("\n")) == (1, "", 1) and "was cut after" in err
 
 
 def test_failures_are_one_line(lab):

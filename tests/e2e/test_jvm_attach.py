@@ -188,6 +188,65 @@ def test_a_socket_that_was_left_behind(lab, ask):
     assert signals.count() == 1 and left(jvm.pid) == []
 
 
+@pytest.mark.parametrize("java", JAVAS)
+def test_a_socket_that_lost_its_name(lab, ask, java):
+    """Who cleans /tmp does that."""
+    jvm = Jvm(lab, java=java)
+    signals = Signals(lab, jvm.pid)
+    assert "main" in ask(jvm.pid).threads
+    os.unlink(socket_of(jvm.pid))
+    assert "main" in ask(jvm.pid).threads
+    assert signals.count() == 2 and left(jvm.pid) == [] and "Full thread dump" not in jvm.process.output()
+
+
+@pytest.mark.parametrize("java", JAVAS)
+def test_a_dead_socket_in_the_place_of_its_own(lab, ask, java):
+    """It listens, so that it would print its stacks when told to."""
+    jvm = Jvm(lab, java=java)
+    assert "main" in ask(jvm.pid).threads
+    signals = Signals(lab, jvm.pid)
+    os.unlink(socket_of(jvm.pid))
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(socket_of(jvm.pid))
+    answer = ask(jvm.pid)
+    assert answer.error == "EBADMSG" and "take it away" in answer.reason
+    untouched(jvm, signals)
+    os.unlink(socket_of(jvm.pid))
+    assert "main" in ask(jvm.pid).threads
+    assert signals.count() == 1 and "Full thread dump" not in jvm.process.output()
+
+
+class FirstJvm(Jvm):
+    """Process 1 of a pid namespace of its own; /tmp is everybody's."""
+
+    def __init__(self, lab, *options):
+        super().__init__(lab, *options, prefix=["unshare", "--pid", "--fork", "--kill-child"])
+
+    @property
+    def pid(self):
+        with open("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid)) as children:
+            return int(children.read())
+
+
+def test_two_that_share_tmp(lab, ask):
+    """As containers of one pod can: their sockets have one name."""
+    one, two = (FirstJvm(lab, "-Dwho=" + who) for who in ("one", "two"))
+    path, signals = "/tmp/.java_pid1", [Signals(lab, jvm.pid) for jvm in (one, two)]
+    try:
+        assert "-Dwho=one" in ask(one.pid, "VM.command_line").text
+        answer = ask(two.pid, "VM.command_line")
+        assert answer.error == "EBADMSG" and answer.text == "" and "process %d listens" % one.pid in answer.reason
+        os.unlink(path)
+        assert "-Dwho=two" in ask(two.pid, "VM.command_line").text
+        answer = ask(one.pid, "VM.command_line")
+        assert answer.error == "EBADMSG" and "process %d listens" % two.pid in answer.reason
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    assert [s.count() for s in signals] == [1, 1]
+    assert "Full thread dump" not in one.process.output() + two.process.output()
+
+
 def test_what_it_refuses(lab, ask):
     jvm = Jvm(lab)
     answer = ask(jvm.pid, "No.such")
@@ -208,36 +267,42 @@ def test_an_answer_that_is_too_long(lab, ask):
 # --- a slow reader ----------------------------------------------------------------------------------------------------
 
 
-class Relay:
-    """Between whoever asks and the JVM, under the name of its socket. Does not read from the JVM for a second."""
+SLOW = r"""
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int slow;
+long send(int fd, const void *data, unsigned long bytes, int flags)
+{
+	int log = open(getenv("REQUESTS"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+	write(log, data, bytes);
+	write(log, "\n", 1);
+	close(log);
+	slow = memmem(data, bytes, "jcmd", 4) != 0;
+	return syscall(SYS_sendto, fd, data, bytes, flags, 0, 0);
+}
+long recv(int fd, void *data, unsigned long bytes, int flags)
+{
+	if (slow)
+		sleep(slow--);
+	return syscall(SYS_recvfrom, fd, data, bytes, flags, 0, 0);
+}
+"""
 
-    def __init__(self, lab, path):
-        self.path, self.real, self.requests = path, path + ".real", []
-        os.rename(path, self.real)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        self.listener.listen(4)
-        lab.own(self)
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
 
-    def serve(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client = self.listener.accept()[0]
-                self.requests.append(client.recv(4096))
-                answer = slowly(self.real, self.requests[-1])
-                with contextlib.suppress(OSError):
-                    client.sendall(answer)
-                client.close()
+@pytest.fixture
+def slow(lab, ask):
+    """Asks, but does not read from the JVM for a second: (the answer, what was sent)."""
+    library, requests = lab.path("slow.so"), lab.path("requests")
+    run("cc", "-shared", "-fPIC", "-w", "-D_GNU_SOURCE", "-o", library, lab.write("slow.c", SLOW))
 
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.thread.join()
-        self.listener.close()
-        for path in (self.path, self.real):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+    def make(*args):
+        answer = ask(*args, prefix=["env", "LD_PRELOAD=" + library, "REQUESTS=" + requests])
+        with open(requests, "rb") as sent:
+            return answer, sent.read().split(b"\n")[:-1]
+    return make
 
 
 def slowly(path, request):
@@ -249,8 +314,9 @@ def slowly(path, request):
 
 
 @pytest.mark.parametrize("java", JAVAS)
-def test_a_slow_reader_does_not_hold_it(lab, ask, java):
-    jvm = Jvm(lab, java=java)
+@pytest.mark.parametrize("counters", ["-XX:+UsePerfData", "-XX:-UsePerfData"])  # without them its version is not known
+def test_a_slow_reader_does_not_hold_it(lab, ask, slow, java, counters):
+    jvm = Jvm(lab, counters, java=java)
     jvm.tell("park 500")
     assert ask(jvm.pid, "VM.version").error is None
     major = int(re.search(r"^JDK (\d+)", ask(jvm.pid, "VM.version").text, re.M)[1])
@@ -265,14 +331,15 @@ def test_a_slow_reader_does_not_hold_it(lab, ask, java):
     assert len(slowly(socket_of(jvm.pid), plain)) > 400_000
     careless_ns = wait_until(lambda: longest_ns(since_ns), "the pause is in the log")
     assert careless_ns > 900 * MS if major >= 25 else careless_ns < 500 * MS
-    relay, since_ns = Relay(lab, socket_of(jvm.pid)), time.monotonic_ns()
-    answer = ask(jvm.pid)
+    since_ns = time.monotonic_ns()
+    answer, requests = slow(jvm.pid)
     assert answer.took_s > 1 and len([name for name in answer.threads if name.startswith("parked-")]) == 500
     ours_ns = wait_until(lambda: longest_ns(since_ns), "the pause is in the log")
     print("JDK %d: a reader that stops for 1 s: pause %.1f ms, careless %.1f ms" % (major, ours_ns / MS, careless_ns / MS))
     assert ours_ns < 500 * MS
-    assert relay.requests == ([b"1\0getversion\0options\0\0\0", b"2\00030\0jcmd streaming=0\0Thread.print\0"]
-                              if major >= 25 else [plain])
+    question = b"1\0getversion\0options\0\0\0"
+    assert requests == ([question, b"2\00030\0jcmd streaming=0\0Thread.print\0"] if major >= 25 else
+                        [plain] if counters == "-XX:+UsePerfData" else [question, plain])
 
 
 # --- it must not be signalled -----------------------------------------------------------------------------------------
@@ -452,9 +519,37 @@ def test_one_at_a_time(lab, ask, start):
 
 FAKE = r"""
 #include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 static void quit(int signal) { write(1, "QUIT\n", 5); }
-int main(void) { signal(SIGQUIT, quit); write(1, "up\n", 3); for (;;) pause(); }
+/* Listens where it is told to, so that it is who listens there, and leaves the rest to the test. */
+static void listen_at(const char *order)
+{
+	union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int))]; } control;
+	struct iovec iov = { "x", 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct sockaddr_un address = { AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	strcpy(address.sun_path, order + 1);
+	bind(fd, (struct sockaddr *)&address, sizeof(address));
+	listen(fd, order[0]);
+	control.header = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	sendmsg(0, &msg, 0);
+	close(fd);
+}
+int main(void)
+{
+	char order[110] = "";
+	signal(SIGQUIT, quit);
+	write(1, "up\n", 3);
+	while (recv(0, order, sizeof(order) - 1, 0) > 0)
+		listen_at(order);
+	for (;;)
+		pause();
+}
 """
 
 
@@ -465,21 +560,27 @@ def fake(lab):
     run("cc", "-shared", "-fPIC", "-o", lab.path("lib/libjvm.so"), lab.write("lib.c", "int f(void) { return 1; }\n"))
     run("cc", "-w", "-o", lab.path("fake"), lab.write("fake.c", FAKE), "-Wl,--no-as-needed", "-L" + lab.path("lib"), "-ljvm",
         "-Wl,-rpath," + lab.path("lib"))
-    process = lab.spawn(lab.path("fake"))
+    orders, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = lab.spawn(lab.path("fake"), stdin=its_end)
+    its_end.close()
     wait_until(lambda: "up" in process.output(), "it runs")
     process.path = "/tmp/.java_pid%d" % process.pid
+
+    def listen(backlog=4):
+        orders.send(bytes([backlog]) + process.path.encode())
+        return socket.socket(fileno=socket.recv_fds(orders, 1, 1)[1][0])
+    process.listen = listen
     yield process
+    orders.close()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(process.path)
 
 
 class Listener:
-    """Takes what comes on a socket at @path, and sends what @answer makes."""
+    """Takes what comes to @fake, and sends what @answer makes."""
 
-    def __init__(self, path, answer):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(path)
-        self.socket.listen(4)
+    def __init__(self, fake, answer):
+        self.socket = fake.listen()
         self.answer, self.kept = answer, []
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
@@ -489,9 +590,9 @@ class Listener:
             while True:
                 client = self.socket.accept()[0]
                 self.kept.append(client)
-                client.recv(4096)
+                question = b"getversion" in client.recv(4096)
                 with contextlib.suppress(OSError):
-                    for part in self.answer():
+                    for part in [b"-1\nOperation getversion not recognized!"] if question else self.answer():
                         if part is None:
                             break
                         client.sendall(part)
@@ -595,7 +696,7 @@ def endless():
         "error-stops"])
 def test_answers(lab, ask, fake, answer, error, text):
     signals = Signals(lab, fake.pid)
-    with Listener(fake.path, answer):
+    with Listener(fake, answer):
         got = ask(fake.pid, "VM.flags", "--deadline", 400)
     assert (got.error, got.text) == (error, text)
     assert got.took_s < 2 and "\x1b" not in got.reason
@@ -603,16 +704,14 @@ def test_answers(lab, ask, fake, answer, error, text):
 
 
 def test_an_answer_without_end(ask, fake):
-    with Listener(fake.path, endless):
+    with Listener(fake, endless):
         got = ask(fake.pid)
     assert got.error == "EFBIG" and len(got.text) == ANSWER_MAX
 
 
 def test_who_does_not_accept(ask, fake):
     """Its queue is full."""
-    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
-        listener.bind(fake.path)
-        listener.listen(0)
+    with fake.listen(0), contextlib.ExitStack() as stack:
         waiting = []
         while True:
             client = stack.enter_context(socket.socket(socket.AF_UNIX))

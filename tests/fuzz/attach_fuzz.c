@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "jvm/attach_protocol.h"
 #include "jvm/attach_target.h"
+#include "jvm/launch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -43,6 +45,16 @@ static void answer_check(const char *text, size_t bytes)
 		assert(memmem(text, bytes, "streaming", 9));
 }
 
+static void launch_check(const char *text, size_t bytes)
+{
+	char ret[32];
+
+	jvm_main_of_cmdline(text, bytes, ret, sizeof(ret));
+	assert(strlen(ret) < sizeof(ret) && utf8_valid(ret, strlen(ret)));
+	assert(jvm_version_of_release(text, bytes, ret, sizeof(ret)) == (*ret != '\0'));
+	assert(strlen(ret) < sizeof(ret) && utf8_valid(ret, strlen(ret)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *exact;
@@ -56,6 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		status_check(exact, size - 1);
 	else if (data[0] == 'o')
 		options_check(exact, size - 1);
+	else if (data[0] == 'l')
+		launch_check(exact, size - 1);
 	else
 		answer_check(exact, size - 1);
 	free(exact);

@@ -1,6 +1,7 @@
 """Java programs to watch, and what the JVM itself logs of its safepoints: the independent witness of each pause."""
 
 import collections
+import contextlib
 import os
 import re
 import shutil
@@ -79,6 +80,10 @@ class Jvm:
         if self.input >= 0:
             os.close(self.input)
             self.input = -1
+        if self.process is not self:
+            self.process.close()
+            with contextlib.suppress(FileNotFoundError):  # it was asked, and killed
+                os.unlink("/tmp/.java_pid%d" % self.process.pid)
 
 
 class ContainerJvm(Jvm):

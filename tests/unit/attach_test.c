@@ -261,6 +261,31 @@ static void versions_and_what_they_can(void **state)
 	}
 }
 
+static void versions_that_listen_anew(void **state)
+{
+	static const struct {
+		const char *version;
+		bool anew;
+	} cases[] = {
+		{ "1.8.0_504", true },	{ "1.8.0_322", true },
+		{ "1.8.0_312", false }, { "1.8.0_322-b06", true },
+		{ "1.8.0", false },	{ "1.8.0_", false },
+		{ "8", false },		{ "9.0.4", false },
+		{ "10.0.2", false },	{ "11", false },
+		{ "11.0", false },	{ "11.0.", false },
+		{ "11.0.13", false },	{ "11.0.14.1", true },
+		{ "11.0.24", true },	{ "11-internal", false },
+		{ "13.0.2", false },	{ "14", true },
+		{ "14-ea", true },	{ "17.0.15", true },
+		{ "25.0.3", true },	{ "", false },
+		{ "x", false },		{ "1.8.0_99999999999999999999", false },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		if (jvm_listens_anew(cases[i].version) != cases[i].anew)
+			fail_msg("'%s'", cases[i].version);
+}
+
 static void what_is_no_jvm_is_a_reason(void **state)
 {
 	struct jvm_attach_options options = { .proc = "/proc", .pid = (__u32)getpid() };
@@ -302,6 +327,7 @@ int main(void)
 		cmocka_unit_test(requests_are_as_jvms_read_them),
 		cmocka_unit_test(codes_are_numbers_on_a_line),
 		cmocka_unit_test(versions_and_what_they_can),
+		cmocka_unit_test(versions_that_listen_anew),
 		cmocka_unit_test(what_is_no_jvm_is_a_reason),
 		cmocka_unit_test(time_left_is_rounded_up_and_ends),
 	};

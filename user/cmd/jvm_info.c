@@ -14,10 +14,12 @@ static const struct part {
 } parts[] = {
 	{ "vm", "Version", "VM.version" },  { "command_line", "Command line", "VM.command_line" },
 	{ "flags", "Flags", "VM.flags" },   { "uptime", "Time since the start", "VM.uptime" },
-	{ "heap", "Heap", "GC.heap_info" }, /* not in JDK 8 */
+	{ "heap", "Heap", "GC.heap_info" }, /* not in the first updates of JDK 8 */
 };
 
 #define PARTS (sizeof(parts) / sizeof(*parts))
+/* A few KiB, unless arguments are long. The kernel admits 6 MiB of these at most. */
+#define PART_BYTES_MAX (8u << 20)
 
 /* An array of lines. */
 static json_t *lines_json(const struct buf *text)
@@ -42,7 +44,7 @@ static int part_ask(const struct jvm_target *target, const struct part *part, st
 	struct buf answer;
 	int err;
 
-	buf_init(&answer, JVM_ATTACH_BYTES_MAX);
+	buf_init(&answer, PART_BYTES_MAX);
 	err = jvm_ask(target, part->command, &answer, &inner);
 	*ret_known = !err;
 	if (err == -EIO)

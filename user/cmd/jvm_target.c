@@ -12,6 +12,7 @@
 #include "cmd/options.h"
 #include "identity/cgroup.h"
 #include "identity/identity.h"
+#include "jvm/launch.h"
 #include "jvm/perf_source.h"
 #include "view/who.h"
 
@@ -91,8 +92,11 @@ static void target_about(struct jvm_target *target)
 
 	if (target->kind != JVM_KIND_HOTSPOT)
 		return;
-	if (perf_source_open(JVM_PROC, target->pid, target->start_ticks, &source, &target->about_why))
+	if (perf_source_open(JVM_PROC, target->pid, target->start_ticks, &source, &target->about_why)) {
+		jvm_version_read(JVM_PROC, target->pid, target->about.version, sizeof(target->about.version));
+		jvm_main_read(JVM_PROC, target->pid, target->about.command, sizeof(target->about.command));
 		return;
+	}
 	jvm_about_read(perf_source_data(source), &target->about);
 	perf_source_close(source);
 }

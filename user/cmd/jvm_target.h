@@ -23,7 +23,7 @@ struct jvm_target {
 	__u64 start_ticks;
 	__u32 uid; /* effective */
 	enum jvm_kind kind;
-	struct jvm_about about; /* of HotSpot; all "" when not known: */
+	struct jvm_about about; /* of HotSpot; without counters .version and .command, if these: */
 	struct why about_why;
 	const struct workload *who; /* borrowed from the identity table; NULL: not known */
 };

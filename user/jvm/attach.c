@@ -147,7 +147,7 @@ static int streaming_ask(const struct attach_target *t, bool *ret, struct why *w
 	int err;
 
 	*ret = false;
-	if (t->major < STREAMING_SINCE)
+	if (t->major && t->major < STREAMING_SINCE)
 		return 0;
 	buf_init(&request, REQUEST_BYTES_MAX);
 	buf_init(&answer, VERSION_ROOM);
@@ -157,7 +157,7 @@ static int streaming_ask(const struct attach_target *t, bool *ret, struct why *w
 		*ret = attach_version_has(answer.data, answer.used, "streaming");
 	buf_done(&request);
 	buf_done(&answer);
-	return err == -EIO ? 0 : err;
+	return err == -EIO || err == -EFBIG ? 0 : err;
 }
 
 static int command_send(const struct attach_target *t, const char *command, struct buf *answer, struct why *why)

@@ -27,10 +27,12 @@ struct jvm_attach_options {
  *   -ESRCH   it has ended, or the pid is another process's by now
  *   -ENOENT  it is no HotSpot JVM (OpenJ9, a native image, no JVM)
  *   -ENOTSUP its owner forbade it (-XX:+DisableAttachMechanism), or it does not listen yet and takes no signals (-Xrs; it has
- *            just begun), or what it does with them is not known
+ *            just begun), or what it does with them is not known; or it listens, its socket was taken away, and its version
+ *            makes no other
  *   -EROFS   it cannot make its socket: /tmp is read-only or missing
  *   -EACCES, -EPERM   capabilities are missing: which
- *   -EBADMSG what is there under the name of its socket is not its socket */
+ *   -EBADMSG what is there under the name of its socket is not its socket. That somebody else listens on it, or nobody, is
+ *            only seen by jvm_attach() */
 int jvm_attach_check(const struct jvm_attach_options *options, struct why *why);
 
 /* Sends "jcmd @command" ("Thread.print -l", "GC.class_histogram -all", "VM.flags") and adds the answer to @answer (its maximum

@@ -4,6 +4,7 @@
  * for its end longer than GRACE_NS. */
 #include "jvm/attach_connect.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -26,7 +27,9 @@
 #include "jvm/attach_target.h"
 
 #define GRACE_NS	 (300 * NS_PER_MS)
-#define LISTEN_PERIOD_MS 2 /* it takes about as long to listen */
+#define LISTEN_PERIOD_MS 2		   /* it takes about as long to listen */
+#define TASKS_MAX	 100000		   /* threads whose name is looked at */
+#define LISTENER	 "Attach Listener" /* the thread that serves the socket, in all versions */
 
 /* From child to parent. */
 struct message {
@@ -39,7 +42,7 @@ struct child {
 	const struct attach_target *t;
 	bool look_only;
 	int channel;
-	int tmp, cwd;
+	int tmp, cwd, tasks;
 	char socket_name[32], file_name[32];
 	int file_dir; /* where the file is that was made; -1: none */
 	struct why why;
@@ -120,6 +123,7 @@ static int child_dirs(struct child *c)
 		return why_set(&c->why, -EROFS, "the JVM %u has no /tmp for its socket: %s", c->t->pid,
 			       strerror(errno));
 	c->cwd = openat(c->t->dir, "cwd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	c->tasks = openat(c->t->dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return 0;
 }
 
@@ -163,6 +167,22 @@ static int socket_open(struct child *c)
 		       S_ISSOCK(st.st_mode) ? "somebody else's" : "no socket");
 }
 
+/* Containers of one pod can share /tmp, and a JVM be process 1 in each: then the socket with that name is of the one that began
+ * to listen last. The kernel knows who listens. */
+static int peer_check(struct child *c, int fd)
+{
+	struct ucred peer = { 0 };
+	socklen_t room = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &room))
+		return why_set(&c->why, -errno, "cannot tell who listens for the JVM %u: %s", c->t->pid,
+			       strerror(errno));
+	if (peer.pid > 0 && (__u32)peer.pid == c->t->pid)
+		return 0;
+	return why_set(&c->why, -EBADMSG, "/tmp/%s of the JVM %u is somebody else's: process %d listens there",
+		       c->socket_name, c->t->pid, peer.pid);
+}
+
 /* A connected socket; or -ENOENT, -ECONNREFUSED: it does not listen; -EAGAIN: too many want to ask; others with a reason. */
 static int socket_connect(struct child *c)
 {
@@ -190,7 +210,63 @@ static int socket_connect(struct child *c)
 				strerror(-err));
 	}
 	close(path);
+	if (fd >= 0) {
+		int err = peer_check(c, fd);
+
+		if (err) {
+			close(fd);
+			return err;
+		}
+	}
 	return fd;
+}
+
+static bool is_listener(int tasks, const char *tid)
+{
+	char path[300], name[sizeof(LISTENER)];
+	ssize_t got;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/comm", tid);
+	fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	got = read(fd, name, sizeof(name));
+	close(fd);
+	return got == sizeof(name) && !memcmp(name, LISTENER "\n", sizeof(name));
+}
+
+/* Does it listen, wherever its socket is? */
+static bool has_listener(struct child *c)
+{
+	DIR *dir = c->tasks < 0 ? NULL : fdopendir(c->tasks);
+	struct dirent *entry;
+	bool found = false;
+
+	for (unsigned i = 0; dir && !found && i < TASKS_MAX && (entry = readdir(dir)); i++)
+		found = is_listener(c->tasks, entry->d_name);
+	if (dir)
+		closedir(dir);
+	c->tasks = -1;
+	return found;
+}
+
+/* One that listens already takes the signal for a request to print all its stacks, unless it finds that its socket has no name
+ * any more, and is of a version that looks. */
+static int listener_check(struct child *c, bool name_is_there)
+{
+	if (!has_listener(c))
+		return 0;
+	if (name_is_there)
+		return why_set(&c->why, -EBADMSG,
+			       "the JVM %u listens, but /tmp/%s is not its socket any more, and nobody's: take it away",
+			       c->t->pid, c->socket_name);
+	if (!c->t->listens_anew)
+		return why_set(&c->why, -ENOTSUP,
+			       "the JVM %u listens, but its socket /tmp/%s was taken away, and its version, as far as "
+			       "known, makes no other",
+			       c->t->pid, c->socket_name);
+	return 0;
 }
 
 /* The JVM is to make its socket there, and would print all its stacks where it cannot. */
@@ -280,8 +356,8 @@ static int connect_wait(struct child *c)
 	}
 }
 
-/* Tells it to listen. */
-static int child_wake(struct child *c)
+/* Tells it to listen. @name_is_there: of a socket that takes no connection. */
+static int child_wake(struct child *c, bool name_is_there)
 {
 	int err;
 
@@ -289,7 +365,7 @@ static int child_wake(struct child *c)
 		c->why = c->t->refusal_why;
 		return c->t->refusal;
 	}
-	err = tmp_check(c);
+	err = listener_check(c, name_is_there) ?: tmp_check(c);
 	if (err || c->look_only)
 		return err;
 	err = file_create(c);
@@ -309,14 +385,14 @@ static int child_connect(struct child *c)
 	if (c->look_only) {
 		fd = socket_open(c);
 		if (fd < 0)
-			return fd == -ENOENT ? child_wake(c) : fd;
+			return fd == -ENOENT ? child_wake(c, /* name_is_there */ false) : fd;
 		close(fd);
 		return 0;
 	}
 	fd = socket_connect(c);
 	/* Refused: left behind by one that was killed. Of a JVM that is told to listen it takes the place. */
 	if (fd == -ENOENT || fd == -ECONNREFUSED)
-		return child_wake(c);
+		return child_wake(c, /* name_is_there */ fd == -ECONNREFUSED);
 	return fd == -EAGAIN ? connect_wait(c) : fd;
 }
 
@@ -387,7 +463,7 @@ static void child_reap(pid_t child, int channel)
 
 int attach_connect(const struct attach_target *t, bool look_only, int *ret_fd, struct why *why)
 {
-	struct child c = { .t = t, .look_only = look_only, .tmp = -1, .cwd = -1, .file_dir = -1 };
+	struct child c = { .t = t, .look_only = look_only, .tmp = -1, .cwd = -1, .tasks = -1, .file_dir = -1 };
 	sigset_t all, before;
 	int pair[2], fd = -1, err;
 	pid_t child;

@@ -209,6 +209,23 @@ void jvm_options_of_environ(const char *text, size_t bytes, struct jvm_options *
 	}
 }
 
+/* --- version -------------------------------------------------------------------------------------------------- */
+
+/* JDK-8225690: since 14, and in the updates of January 2022 at the latest. */
+bool jvm_listens_anew(const char *version)
+{
+	unsigned major = jvm_major(version), least = major == 8 ? 322 : 14;
+	const char *train = major == 8 ? "1.8.0_" : "11.0.", *at;
+	__u64 update;
+
+	if (major != 8 && major != 11)
+		return major >= 14;
+	if (!str_starts(version, train))
+		return false;
+	at = version + strlen(train);
+	return !mem_to_u64(at, strspn(at, "0123456789"), UINT_MAX, &update) && update >= least;
+}
+
 /* --- reading -------------------------------------------------------------------------------------------------- */
 
 /* Of a file of the process: bytes (fewer than @room, or it may have been cut), or a negative errno; -ESRCH: it has ended. */
@@ -275,6 +292,7 @@ static bool about_read(struct attach_target *t, const char *proc, struct jvm_opt
 	jvm_about_read(perf_source_data(source), &about);
 	perf_source_close(source);
 	t->major = about.major;
+	t->listens_anew = jvm_listens_anew(about.version);
 	ret->attach_disabled = !about.attach_allowed;
 	ret->signals_reduced = about.signals_reduced;
 	return true;

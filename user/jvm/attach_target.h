@@ -41,13 +41,18 @@ void jvm_options_of_cmdline(const char *text, size_t bytes, struct jvm_options *
 /* @text: of /proc/PID/environ. */
 void jvm_options_of_environ(const char *text, size_t bytes, struct jvm_options *ret);
 
+/* A JVM that listens and whose socket lost its name (who cleans /tmp does that): makes it another one when it is told, or only
+ * prints all its stacks? @version: "1.8.0_504". False where that is not known. */
+bool jvm_listens_anew(const char *version);
+
 struct attach_target {
 	__u32 pid;
 	__u64 start_ticks;
 	__u64 deadline_ns; /* CLOCK_MONOTONIC */
 	int dir;	   /* /proc/PID; flock() on it: who asks it just now */
 	struct process_status status;
-	unsigned major; /* 0: not known */
+	unsigned major;	   /* 0: not known */
+	bool listens_anew; /* jvm_listens_anew() of its version */
 	/* Why it may not be told to listen (if it listens already, it can be asked all the same): 0 or -ENOTSUP. */
 	int refusal;
 	struct why refusal_why;
