@@ -84,7 +84,8 @@ def test_started_inside_an_upload(lab, wire):
 
 
 def test_first_request_soon_after_the_start(lab, wire):
-    """From exec to a request that is seen. The mark is 1 s (tests/bench measures it); here twice that, on a busy machine."""
+    """From exec to a request that is seen. The mark is 1 s (tests/bench measures it). Nearly all of it is the kernel's
+    verifier, which takes twice as long on a hardened 6.18 (1.8 s idle) as on a plain one; here twice that, on a busy machine."""
     ends = wire.connect()
     agent = lab.own(Weir(lab, wait=False))
 
@@ -95,7 +96,7 @@ def test_first_request_soon_after_the_start(lab, wire):
         except OSError:
             return False
     wait_until(seen, "a request")
-    assert time.monotonic_ns() - agent.started_ns < 2_000_000_000
+    assert time.monotonic_ns() - agent.started_ns < 4_000_000_000
 
 
 def test_two_agents_count_the_same(lab, wire):
