@@ -228,8 +228,8 @@ def test_requests_tell_how_long_their_jvm_stood_still(lab):
     assert all(r["stopped_ns"] <= r["duration_ns"] for r in records)
     # A request in the middle of a long pause shows all of it; now and then the log's line comes late.
     long = [(r["stopped_ns"], overlap_ns(lines, *span)) for r, span in zip(records, spans)]
-    long = [(seen, whole) for seen, whole in long if whole > 50 * MS]
-    assert len(long) > 10
+    long = [(seen, whole) for seen, whole in long if whole > 20 * MS]
+    assert len(long) > 3
     assert sum(abs(seen - whole) <= 0.1 * whole + 2 * MS for seen, whole in long) >= 0.8 * len(long), long
     snap = agent.snapshot()
     stood = [r for r in records if r["stopped_ns"]]
