@@ -58,9 +58,13 @@ static __always_inline struct jvm_process *process_make(__u32 pid)
 
 	if (p)
 		return p;
-	if (bpf_map_update_elem(&jvm_clocks, &pid, zero_clock, BPF_ANY) ||
-	    bpf_map_update_elem(&jvm_processes, &pid, zero_process, BPF_NOEXIST))
+	/* In this order: what has no state is forgotten by nobody, so it must not have a clock either. */
+	if (bpf_map_update_elem(&jvm_processes, &pid, zero_process, BPF_NOEXIST))
 		return NULL;
+	if (bpf_map_update_elem(&jvm_clocks, &pid, zero_clock, BPF_ANY)) {
+		bpf_map_delete_elem(&jvm_processes, &pid);
+		return NULL;
+	}
 	p = process_get(pid);
 	if (!p)
 		return NULL;
@@ -129,10 +133,7 @@ static __always_inline void clock_close(__u32 pid, __u64 begin_ns, __u64 now_ns)
 
 static __always_inline bool seen_twice(__u64 before_ns, __u64 now_ns)
 {
-	if (!before_ns || now_ns - before_ns >= TWICE_NS)
-		return false;
-	__sync_fetch_and_add(&jvm_count.twice, 1);
-	return true;
+	return before_ns && now_ns - before_ns < TWICE_NS;
 }
 
 static __always_inline int safepoint_begin(void)
@@ -360,10 +361,8 @@ int BPF_PROG(jvm_exec, struct task_struct *task)
 	    name[2] != 'v' || name[3] != 'a')
 		return 0;
 	e = emit_begin(SIGNAL_jvm, sizeof(*e), bpf_ktime_get_ns(), 0);
-	if (!e) {
-		__sync_fetch_and_add(&jvm_count.untold, 1);
-		return 0;
-	}
+	if (!e)
+		return 0; /* it is come upon like the others */
 	__builtin_memset((char *)e + sizeof(e->hdr), 0, sizeof(*e) - sizeof(e->hdr));
 	e->hdr.pid = task->tgid;
 	e->kind = JVM_EVENT_STARTED;

@@ -44,8 +44,6 @@ struct jvm_count {
 	__u64 seen;
 	__u64 lost_ring;
 	__u64 lost_table; /* more JVMs than JVM_PROCESSES_MAX */
-	__u64 untold;	  /* starts that did not fit into the ring */
-	__u64 twice;	  /* one moment seen by two attachments to the same file, told once */
 };
 
 struct jvm_pause {
