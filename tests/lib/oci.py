@@ -45,11 +45,12 @@ def cgroup_mounts():
 
 class Container:
     """A running container. @args: its command. @share: directories of the host shown read-only at the same place;
-    without it the root holds busybox only. @readonly: the root. @scratch: empty directories of memory that everybody may
-    write to. Reached at .host, in the namespace of @netns."""
+    without it the root holds busybox only. @writable: such that it may write to. @readonly: the root. @scratch: empty directories
+    of memory that everybody may write to. @root: a directory that is its root, to which busybox is added. Reached at .host, in the
+    namespace of @netns."""
 
     def __init__(self, lab, args, kind="kubepods", qos="burstable", share=(), files=None, netns=None,
-                 uid=0, readonly=False, scratch=()):
+                 uid=0, readonly=False, scratch=(), writable=(), root=None):
         self.lab = lab
         self.identity = Identity(kind, qos)
         self.netns = netns or lab.netns()
@@ -58,9 +59,10 @@ class Container:
         self.path = "/%s%d/%s" % (PREFIX, os.getpid(), self.identity.path)
         self.state = lab.path("runc")
         bundle = lab.path(self.name)
-        root = bundle + "/rootfs"
+        root = root or bundle + "/rootfs"
+        os.makedirs(bundle, exist_ok=True)
         for part in ("bin", "proc", "dev", "sys", "tmp", "www", "run", "var/log", "var/lib"):
-            os.makedirs(os.path.join(root, part))
+            os.makedirs(os.path.join(root, part), exist_ok=True)
         shutil.copy("/usr/bin/busybox", root + "/bin/busybox")
         for applet in ("sh", "httpd", "sleep", "cat"):
             os.symlink("busybox", root + "/bin/" + applet)
@@ -82,10 +84,13 @@ class Container:
                 continue
             os.makedirs(root + path, exist_ok=True)
             mounts.append({"destination": path, "type": "none", "source": path, "options": ["rbind", "ro"]})
+        for path in writable:
+            os.makedirs(root + path, exist_ok=True)
+            mounts.append({"destination": path, "type": "none", "source": path, "options": ["rbind"]})
         config = {
             "ociVersion": "1.0.2",
             "hostname": "web",
-            "root": {"path": "rootfs", "readonly": readonly},
+            "root": {"path": root, "readonly": readonly},
             "process": {
                 "args": list(args), "cwd": "/", "env": ["PATH=/bin:/usr/sbin:/usr/bin"], "user": {"uid": uid, "gid": uid},
                 "capabilities": {k: CAPABILITIES for k in ("bounding", "effective", "permitted")},
